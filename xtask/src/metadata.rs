@@ -42,9 +42,10 @@ pub struct Dependency {
 }
 
 /// The table of Cargo.toml that a dependency stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Kind {
     /// `[dependencies]`
+    #[default]
     Normal,
     /// `[dev-dependencies]`
     Dev,
@@ -69,12 +70,6 @@ impl Kind {
             Self::Dev => "a dev-dependency",
             Self::Build => "a build-dependency",
         }
-    }
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Self::Normal
     }
 }
 
