@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(Quit::Help(text)) => {
-            print!("{text}");
+            report::print(&text);
             return ExitCode::from(EXIT_COMPLETED);
         }
         Err(Quit::Usage(line)) => {
@@ -41,9 +41,9 @@ fn main() -> ExitCode {
 fn show(args: &Args) -> Result<(), PlanError> {
     let plan = Plan::load(&args.file)?;
     for task in &plan.tasks {
-        println!("{}  {}  [{}]", task.id, task.title, task.digest());
+        report::print(&format!("{}  {}  [{}]\n", task.id, task.title, task.digest()));
         for step in &task.steps {
-            println!("    {}  after [{}]  {}", step.id, step.after.join(", "), step.command);
+            report::print(&format!("    {}  after [{}]  {}\n", step.id, step.after.join(", "), step.command));
         }
     }
     Ok(())

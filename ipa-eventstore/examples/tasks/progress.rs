@@ -85,7 +85,7 @@ pub struct Progress {
 }
 
 enum View {
-    Bars(Bars),
+    Bars(Box<Bars>),
     Lines(Mutex<Box<dyn Write + Send>>),
 }
 
@@ -111,7 +111,7 @@ impl Progress {
 
     fn bars(plan: &Plan, target: ProgressDrawTarget) -> Progress {
         let width = column(plan);
-        Progress { start: Instant::now(), width, view: View::Bars(Bars::new(plan, target, width)) }
+        Progress { start: Instant::now(), width, view: View::Bars(Box::new(Bars::new(plan, target, width))) }
     }
 
     /// Shows an event.

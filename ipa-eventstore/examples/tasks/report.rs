@@ -190,6 +190,13 @@ pub fn table(rows: &[TaskRow], summary: &Summary) -> String {
     out
 }
 
+/// Prints text to stdout. A reader that has gone is no reason to panic, as `print!` would: it wants no more.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = std::io::Write::write_all(&mut stdout, text.as_bytes());
+    let _ = std::io::Write::flush(&mut stdout);
+}
+
 /// A time for people: `45 ms`, `12.3 s`, `2 m 05 s`.
 pub fn time(time: Duration) -> String {
     let (millis, secs) = (time.as_millis(), time.as_secs());
