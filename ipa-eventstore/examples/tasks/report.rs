@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(of(&[Completed, Failed]).exit_code(false), EXIT_FAILED);
         assert_eq!(of(&[Completed, Interrupted]).exit_code(true), EXIT_INTERRUPTED);
         assert_eq!(of(&[Failed, Waiting]).exit_code(true), EXIT_INTERRUPTED);
+        assert_eq!(of(&[Completed, Waiting]).exit_code(false), EXIT_FAILED);
         assert_eq!(of(&[Completed, Completed]).exit_code(true), EXIT_COMPLETED);
     }
 
