@@ -1,0 +1,73 @@
+//! What supervisors of both kinds are built from, and how they are started: as a root, on a task of their own, or nested.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::driver::{Driver, Surroundings};
+use crate::error::{SpecError, StartError};
+use crate::handle::{Handle, StopOnDrop};
+use crate::lease::Lease;
+use crate::lineage;
+use crate::machine::{Machine, MachineOptions, SlotId};
+use crate::message::Port;
+use crate::spec::ChildSpec;
+
+#[derive(Default)]
+pub(crate) struct Blueprint {
+    pub(crate) options: MachineOptions,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) children: Vec<ChildSpec>,
+    pub(crate) dynamic: bool,
+}
+
+impl Blueprint {
+    fn driver(self, port: Arc<Port>, lease: Lease, nested: bool) -> Result<Driver, SpecError> {
+        let defaults = self.surroundings.defaults;
+        let slots = self.children.into_iter().enumerate();
+        let children: Vec<_> =
+            slots.map(|(n, spec)| (SlotId(n as u64), spec.policy(defaults), spec.factory)).collect();
+        let machine = if self.dynamic {
+            Machine::dynamic(self.options)?
+        } else {
+            Machine::ordered(self.options, children.iter().map(|(slot, policy, _)| (*slot, policy.clone())))?
+        };
+        let lineage = if nested { lineage::current() } else { None };
+        Ok(Driver::new(machine, children, self.surroundings, port, lease, lineage))
+    }
+
+    /// The loop of a supervisor that runs as the child whose lease this is.
+    pub(crate) fn nested(self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
+        self.driver(port, lease, true)
+    }
+
+    /// Starts a root supervisor. If this future is dropped, the supervisor shuts down in the background.
+    pub(crate) async fn start(self) -> Result<(Handle, Arc<StopOnDrop>), StartError> {
+        let port = Port::new();
+        let handle = Handle(port.clone());
+        let driver = self.driver(port, Lease::root(), false)?;
+        let strong = Arc::new(StopOnDrop(handle.clone()));
+        let (ready, up) = oneshot::channel();
+        tokio::spawn(root(driver, ready));
+        match up.await {
+            Ok(Ok(())) => Ok((handle, strong)),
+            Ok(Err(error)) => {
+                // What was started has been stopped; `wait` is for the last of it, the loop's own task.
+                if !matches!(error, StartError::Stuck(_)) {
+                    handle.0.ended.wait().await;
+                }
+                Err(error)
+            }
+            // The loop says so itself unless its runtime shuts down under it.
+            Err(_) => Err(StartError::Ended(handle.0.ended.wait().await)),
+        }
+    }
+}
+
+async fn root(mut driver: Driver, ready: oneshot::Sender<Result<(), StartError>>) {
+    driver.begin();
+    let up = driver.up().await;
+    // A starter that has gone away has dropped the last strong handle: the loop will hear of that.
+    let _ = ready.send(up);
+    driver.run(|| {}).await;
+}

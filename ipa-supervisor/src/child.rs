@@ -1,0 +1,150 @@
+//! The trait that every child implements: three calls, on a task of the child's own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::context::Context;
+use crate::reason::{BoxError, Exit, ExitReason};
+use crate::spec::Settings;
+
+/// What a child's `init` decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// It is up; its start is reported as done, and `run` is called.
+    Ready,
+    /// It does not want to run now (OTP's `ignore`). Not an error: its spec is kept, not running, and it can be started
+    /// with `restart_child`; a temporary one, or one of a dynamic supervisor, is forgotten.
+    Ignore,
+}
+
+/// A supervised child: `init`, then `run`, then `terminate`, on one value, on one task.
+///
+/// - `init` runs before the start is reported. An error or a panic fails the start. A stop that arrives meanwhile drops
+///   it (but see [`StopMode::CooperativeInit`](crate::StopMode::CooperativeInit)).
+/// - `run` is the child's life. On a stop it is dropped at its next await, or sees [`Context::stopped`] and finishes by
+///   itself, as its [`StopMode`](crate::StopMode) says.
+/// - `terminate` runs after `run`, on the same value: within the shutdown deadline on a stop, within the same time after
+///   `run` ended by itself, an error and a panic included (5 seconds if the child's shutdown is a brutal kill). It does not
+///   run after an `init` that failed or was cancelled (there `Drop` cleans up), nor after a kill.
+///
+/// The nearest in OTP is `gen_server`'s `init/1` and `terminate/2` with the loop between them left to you.
+///
+/// State that must survive belongs in a store before anything is answered from it: a restart begins with a fresh value.
+///
+/// # Panics
+///
+/// A panic anywhere in these calls ends this incarnation as [`ExitReason::Panicked`] and nothing else. With
+/// `panic = "abort"` there is no supervision of panics: the process ends.
+///
+/// # A child that blocks
+///
+/// A child must not block its thread. A supervisor never waits for a child's code, but a thread that is blocked polls nobody
+/// else either, and a task that never yields cannot be aborted. Work that blocks belongs in [`Context::spawn_blocking`], or
+/// in a process of its own, which can be killed for good ([`Process`](crate::Process)).
+///
+/// ```
+/// use ipa_supervisor::{BoxError, Child, Context, Exit, Init, async_trait};
+///
+/// struct Ticker { ticks: u64 }
+///
+/// #[async_trait]
+/// impl Child for Ticker {
+///     async fn init(&mut self, _cx: &mut Context) -> Result<Init, BoxError> {
+///         self.ticks = 0;
+///         Ok(Init::Ready)
+///     }
+///     async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+///         let mut interval = tokio::time::interval(std::time::Duration::from_secs(1));
+///         loop {
+///             interval.tick().await;
+///             self.ticks += 1;
+///         }
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Child: Send + 'static {
+    /// Gets ready. The start is reported when this returns.
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let _ = cx;
+        Ok(Init::Ready)
+    }
+
+    /// The child's life. `Ok` is a normal end, `Err` an abnormal one.
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError>;
+
+    /// Cleans up. `reason` is what `run` ended with, or the shutdown that ended it.
+    async fn terminate(&mut self, cx: &mut Context, reason: &ExitReason) {
+        let _ = (cx, reason);
+    }
+
+    /// What this type of child wants where the caller says nothing. Beats the supervisor's own defaults.
+    fn defaults() -> Settings
+    where
+        Self: Sized,
+    {
+        Settings::default()
+    }
+}
+
+/// What an async function may return to be a child: `()`, an [`Exit`], or a `Result` of one.
+///
+/// ```
+/// use ipa_supervisor::{ChildSpec, Exit};
+///
+/// let _ = ChildSpec::task("plain", |_cx| async {});
+/// let _ = ChildSpec::task("fallible", |_cx| async { std::fs::read("settings").map(|_| ()) });
+/// let _ = ChildSpec::task("worded", |_cx| async { Exit::shutdown_with("nothing to do") });
+/// ```
+pub trait IntoExit {
+    /// The result of a [`Child::run`] that this stands for.
+    fn into_exit(self) -> Result<Exit, BoxError>;
+}
+
+impl IntoExit for () {
+    fn into_exit(self) -> Result<Exit, BoxError> {
+        Ok(Exit::Normal)
+    }
+}
+
+impl IntoExit for Exit {
+    fn into_exit(self) -> Result<Exit, BoxError> {
+        Ok(self)
+    }
+}
+
+impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
+    fn into_exit(self) -> Result<Exit, BoxError> {
+        self.map_err(Into::into)?.into_exit()
+    }
+}
+
+/// How one incarnation ended, as its lease reports it.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// `init` answered [`Init::Ignore`].
+    Declined,
+    /// It ended for this reason; if its start had not been reported, the start failed with it.
+    Exited(ExitReason),
+}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_text(payload: Box<dyn std::any::Any + Send>) -> Arc<str> {
+    let text = match payload.downcast::<String>() {
+        Ok(text) => return Arc::from(*text),
+        Err(payload) => match payload.downcast::<&'static str>() {
+            Ok(text) => return Arc::from(*text),
+            Err(payload) => {
+                // The payload is foreign, and so is its Drop, which may panic with a payload of the same kind:
+                // the second one is leaked rather than chased.
+                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+                if let Err(second) = dropped {
+                    std::mem::forget(second);
+                }
+                "panic: <non-string>"
+            }
+        },
+    };
+    Arc::from(text)
+}

@@ -1,0 +1,135 @@
+//! What a child is given of the world: its name, the request to stop, its lease, its supervisor.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::handle::SupervisorRef;
+use crate::lease::Lease;
+use crate::machine::ChildRef;
+use crate::message::{Message, Port, REPORTS};
+use crate::once::Once;
+use crate::ports::{Entry, Published};
+use crate::reason::{Cause, ExitReason};
+use crate::spec::ChildId;
+
+/// A child's view of its own incarnation. Cheap to clone.
+///
+/// It holds the incarnation's [lease](Lease): a clone that is kept beyond the child's end keeps it from ending. Hand other
+/// tasks what they need of it, not the context.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+/// Fields drop in this order: the entry in the directory goes before the lease does.
+struct Inner {
+    child: ChildRef,
+    stop: Arc<Once<Cause>>,
+    port: Arc<Port>,
+    entry: OnceLock<Box<dyn Entry>>,
+    lease: Lease,
+}
+
+impl Context {
+    pub(crate) fn new(child: ChildRef, stop: Arc<Once<Cause>>, port: Arc<Port>, lease: Lease) -> Self {
+        Self(Arc::new(Inner { child, stop, port, entry: OnceLock::new(), lease }))
+    }
+
+    /// The child's id.
+    pub fn id(&self) -> &ChildId {
+        &self.0.child.id
+    }
+
+    /// The child: its id, its place, which run of it this is.
+    pub fn child(&self) -> &ChildRef {
+        &self.0.child
+    }
+
+    /// Resolves when the child is asked to stop, with the reason; at once if it has been. Cancel safe.
+    ///
+    /// A child whose [`StopMode`](crate::StopMode) is `Drop` rarely needs it: its `run` is dropped then.
+    pub async fn stopped(&self) -> ExitReason {
+        ExitReason::Shutdown(self.0.stop.wait().await)
+    }
+
+    /// Whether the child has been asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.0.stop.get().is_some()
+    }
+
+    /// The incarnation's lease: to be held by whatever works for this child outside its task.
+    pub fn lease(&self) -> Lease {
+        self.0.lease.clone()
+    }
+
+    /// Runs a closure that blocks on tokio's pool for such, holding the incarnation's lease until it returns.
+    ///
+    /// A blocking closure cannot be aborted. If the child is stopped or killed meanwhile, the closure runs on to its end, and
+    /// its effects may land after the kill; but the incarnation has not ended before it has, so no stop is answered and no
+    /// successor started while it runs. One that outlives the kill grace makes the child stuck.
+    ///
+    /// # Panics
+    ///
+    /// A panic in the closure is in the [`JoinError`](tokio::task::JoinError).
+    pub fn spawn_blocking<R: Send + 'static>(
+        &self,
+        closure: impl FnOnce() -> R + Send + 'static,
+    ) -> tokio::task::JoinHandle<R> {
+        // One struct, so that a closure that is dropped unrun (the runtime is shutting down) goes before the lease.
+        let work = Blocking { closure, lease: self.lease() };
+        tokio::task::spawn_blocking(move || {
+            let Blocking { closure, lease } = work;
+            let result = closure();
+            drop(lease);
+            result
+        })
+    }
+
+    /// The supervisor that this child is under; weak, so that it keeps no tree alive.
+    pub fn supervisor(&self) -> SupervisorRef {
+        SupervisorRef::new(self.0.port.clone())
+    }
+
+    /// Publishes an address in the supervisor's [`Directory`](crate::Directory), under the child's id, until this incarnation
+    /// is over. Without a directory it does nothing.
+    pub fn publish<T: Any + Send + Sync>(&self, address: T) {
+        if let Some(entry) = self.0.entry.get() {
+            entry.publish(Published::new(address));
+        }
+    }
+
+    /// Tells the supervisor that this child, asked to stop, cannot: something under it is stuck. Whoever waits for its end gets
+    /// an error at once, instead of waiting for as long as its shutdown policy allows.
+    pub fn report_stuck(&self) {
+        let message = Message::Lingers { slot: self.0.child.slot, incarnation: self.0.child.incarnation };
+        // Refused only when the supervisor is gone, and with it whoever waited.
+        let _ = self.0.port.inbox.push(REPORTS, message);
+    }
+
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.0.port
+    }
+
+    pub(crate) fn stop_requested(&self) -> Option<Cause> {
+        self.0.stop.get()
+    }
+
+    pub(crate) async fn stop_cause(&self) -> Cause {
+        self.0.stop.wait().await
+    }
+
+    pub(crate) fn set_entry(&self, entry: Box<dyn Entry>) {
+        // An incarnation is entered once, before its factory is called.
+        let _ = self.0.entry.set(entry);
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("child", &self.0.child).finish_non_exhaustive()
+    }
+}
+
+struct Blocking<F> {
+    closure: F,
+    lease: Lease,
+}

@@ -1,0 +1,314 @@
+//! The thin loop around the machine: messages in, actions out, one sleep for the earliest deadline.
+//!
+//! It holds what the machine must not know: factories, tasks, the way to answer. It never awaits a child's code; the only
+//! things it awaits are its inbox and the clock. Root and nested supervisors, ordered and dynamic ones, are all this loop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::error::{StartError, StuckChild};
+use crate::incarnation::{Body, Manner};
+use crate::lease::{Lease, Report};
+use crate::lineage::{CURRENT, Lineage};
+use crate::log;
+use crate::machine::{
+    Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
+};
+use crate::message::{COMMANDS, Message, Port, Reply};
+use crate::once::Once;
+use crate::ports::{Directory, Observer};
+use crate::reason::{Cause, ExitReason};
+use crate::spec::{ChildSpec, Factory, Policy, Restart, Settings};
+
+/// What a loop is made with, beside its machine.
+#[derive(Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) defaults: Settings,
+    pub(crate) directory: Option<Arc<dyn Directory>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+pub(crate) struct Driver {
+    /// Dropping a slot aborts what runs in it: no child outlives its supervisor, however that ends.
+    slots: HashMap<SlotId, Slot>,
+    machine: Machine<Reply>,
+    port: Arc<Port>,
+    surroundings: Surroundings,
+    epoch: Instant,
+    next_slot: u64,
+    lineage: Option<Arc<Lineage>>,
+    progress: Progress,
+    /// The lease that this supervisor's children keep alive: its own.
+    lease: Lease,
+    reason: Arc<Mutex<Option<ExitReason>>>,
+}
+
+/// How far the supervisor has got, as the loop's owner wants to know it.
+#[derive(Default)]
+struct Progress {
+    started: bool,
+    stalled: Option<Vec<StuckChild>>,
+    exit: Option<ExitReason>,
+}
+
+struct Slot {
+    policy: Policy,
+    factory: Option<Factory>,
+    running: Option<Running>,
+}
+
+struct Running {
+    incarnation: Incarnation,
+    stop: Arc<Once<Cause>>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Says that the supervisor has ended, when its lease does.
+struct Ended {
+    port: Arc<Port>,
+    reason: Arc<Mutex<Option<ExitReason>>>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let reason = self.reason.lock().take().unwrap_or(ExitReason::Killed);
+        self.port.ended.set(reason);
+    }
+}
+
+impl Driver {
+    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own, `lineage` the
+    /// child as which it runs, if it is nested.
+    pub(crate) fn new(
+        machine: Machine<Reply>,
+        children: Vec<(SlotId, Policy, Factory)>,
+        surroundings: Surroundings,
+        port: Arc<Port>,
+        lease: Lease,
+        lineage: Option<Arc<Lineage>>,
+    ) -> Self {
+        let next_slot = children.len() as u64;
+        let slots = children
+            .into_iter()
+            .map(|(id, policy, factory)| (id, Slot { policy, factory: Some(factory), running: None }))
+            .collect();
+        let reason = Arc::new(Mutex::new(None));
+        lease.tie(Ended { port: port.clone(), reason: reason.clone() });
+        Self {
+            slots,
+            machine,
+            port,
+            surroundings,
+            epoch: Instant::now(),
+            next_slot,
+            lineage,
+            progress: Progress::default(),
+            lease,
+            reason,
+        }
+    }
+
+    /// Begins to start the initial children. To be called once.
+    pub(crate) fn begin(&mut self) {
+        self.feed(Event::Begin);
+    }
+
+    /// Runs the loop until the initial children are up, or it is clear that they will not be. Cancel safe.
+    pub(crate) async fn up(&mut self) -> Result<(), StartError> {
+        loop {
+            if let Some(reason) = &self.progress.exit {
+                return Err(start_error(reason.clone()));
+            }
+            if let Some(stuck) = &self.progress.stalled {
+                return Err(StartError::Stuck(stuck.clone()));
+            }
+            if self.progress.started {
+                return Ok(());
+            }
+            self.turn().await;
+        }
+    }
+
+    /// Runs the loop until the supervisor has ended. `stalled` is called if the stop cannot be finished for now. Cancel safe.
+    pub(crate) async fn run(&mut self, mut stalled: impl FnMut()) -> ExitReason {
+        loop {
+            if let Some(reason) = &self.progress.exit {
+                return reason.clone();
+            }
+            if self.progress.stalled.take().is_some() {
+                stalled();
+            }
+            self.turn().await;
+        }
+    }
+
+    /// Asks the supervisor to stop, as its parent does.
+    pub(crate) fn shut_down(&mut self, cause: Cause) {
+        self.feed(Event::Shutdown { tag: None, caller: None, cause });
+    }
+
+    /// Waits for one message or the next deadline, and deals with it. Cancel safe.
+    pub(crate) async fn turn(&mut self) {
+        // A loop that always finds a message would otherwise never let its thread go.
+        tokio::task::coop::consume_budget().await;
+        let message = match self.machine.poll_timeout() {
+            None => self.port.inbox.pop().await,
+            Some(deadline) => tokio::select! {
+                biased;
+                message = self.port.inbox.pop() => message,
+                () = tokio::time::sleep_until(self.epoch + deadline) => return self.feed(Event::Tick),
+            },
+        };
+        self.receive(message);
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
+            Message::Lingers { slot, incarnation } => self.feed(Event::Lingers { slot, incarnation }),
+            Message::Ended { slot, incarnation, end } => self.feed(Event::Ended { slot, incarnation, end }),
+            Message::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
+            Message::Kill { cause } => self.feed(Event::Kill { cause }),
+            Message::Command { tag, caller, op } => {
+                self.feed(Event::Command(Command { tag: Some(tag), caller, op }));
+            }
+            Message::StartChild { tag, caller, spec } => self.start_child(tag, caller, *spec),
+            Message::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
+            // A caller that does not wait any more is no concern of the answers below.
+            Message::WhichChildren(reply) => {
+                let _ = reply.send(self.machine.which_children().collect());
+            }
+            Message::WhichChild(target, reply) => {
+                let _ = reply.send(self.machine.which_child(&target));
+            }
+            Message::CountChildren(reply) => {
+                let _ = reply.send(self.machine.count_children());
+            }
+            Message::GetChildSpec(target, reply) => {
+                let _ = reply.send(self.machine.policy(&target).cloned());
+            }
+        }
+    }
+
+    fn start_child(&mut self, tag: Reply, caller: Option<SlotId>, spec: ChildSpec) {
+        let slot = SlotId(self.next_slot);
+        self.next_slot += 1;
+        let policy = spec.policy(self.surroundings.defaults);
+        // Kept before the machine hears of it: it says `Forget` of what it refuses.
+        self.slots.insert(slot, Slot { policy: policy.clone(), factory: Some(spec.factory), running: None });
+        self.feed(Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
+    }
+
+    /// A stop of one child overtakes the exits that are queued, so that it is not restarted in vain. It must not overtake the
+    /// start of what it stops, so if there is nothing to stop it is put behind the commands, once.
+    fn terminate(&mut self, tag: Option<Reply>, caller: Option<SlotId>, target: Target, again: bool) {
+        let runs = |state| state != ChildState::Undefined;
+        if again || self.machine.which_child(&target).is_some_and(|info| runs(info.state)) {
+            return self.feed(Event::Command(Command { tag, caller, op: Op::Terminate(target) }));
+        }
+        // Never refused: the inbox is closed only when this loop ends.
+        let _ = self.port.inbox.push(COMMANDS, Message::Terminate { tag, caller, target, again: true });
+    }
+
+    fn feed(&mut self, event: Event<Reply>) {
+        self.machine.handle(self.epoch.elapsed(), event);
+        while let Some(action) = self.machine.poll_action() {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action<Reply>) {
+        match action {
+            Action::Start { slot, incarnation } => self.start(slot, incarnation),
+            Action::Stop { slot, incarnation, cause } => {
+                if let Some(running) = self.running(slot, incarnation) {
+                    running.stop.set(cause);
+                }
+            }
+            Action::Kill { slot, incarnation } => {
+                if let Some(running) = self.running(slot, incarnation) {
+                    running.task.abort();
+                }
+            }
+            Action::Forget { slot } => {
+                // What the factory captured is foreign, and so is its Drop.
+                let slot = self.slots.remove(&slot);
+                log::caught("a child's factory, when dropped", || drop(slot));
+            }
+            // A caller that has gone away does not undo what it asked for.
+            Action::Reply(tag, result) => {
+                let _ = tag.send(result);
+            }
+            Action::Started => self.progress.started = true,
+            Action::Stalled(stuck) => self.progress.stalled = Some(stuck),
+            Action::Note(note) => self.note(&note),
+            Action::Exit(reason) => {
+                *self.reason.lock() = Some(reason.clone());
+                self.progress.exit = Some(reason);
+            }
+        }
+    }
+
+    fn running(&self, slot: SlotId, incarnation: Incarnation) -> Option<&Running> {
+        self.slots.get(&slot)?.running.as_ref().filter(|running| running.incarnation == incarnation)
+    }
+
+    fn start(&mut self, id: SlotId, incarnation: Incarnation) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        // A temporary child is started once: what its factory captured goes with that one incarnation.
+        let factory = match slot.policy.restart {
+            Restart::Temporary => slot.factory.take(),
+            Restart::Permanent | Restart::Transient => slot.factory.clone(),
+        };
+        let lease = Lease::child(&self.lease, Report::new(self.port.clone(), id, incarnation));
+        let stop = Arc::new(Once::new());
+        let child = ChildRef { id: slot.policy.id.clone(), slot: id, incarnation };
+        let body = Body {
+            child: None,
+            factory,
+            cx: Context::new(child, stop.clone(), self.port.clone(), lease.clone()),
+            lease,
+            manner: Manner {
+                stop_mode: slot.policy.stop_mode,
+                shutdown: slot.policy.shutdown,
+                terminate_after_panic: slot.policy.terminate_after_panic,
+            },
+        };
+        let lineage = Lineage::new(self.port.clone(), id, self.lineage.clone());
+        let life = body.live(self.surroundings.directory.clone());
+        let task = tokio::spawn(CURRENT.scope(lineage, life)).abort_handle();
+        slot.running = Some(Running { incarnation, stop, task });
+    }
+
+    fn note(&self, note: &Note) {
+        log::note(note, |slot| self.machine.policy(&Target::Slot(slot)).map(|policy| policy.restart));
+        if let Some(observer) = &self.surroundings.observer {
+            log::caught("a supervisor's observer", || observer.observe(note));
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Whoever still waits for an answer is told that there is none: its half of the reply is dropped here.
+        drop(self.port.inbox.close());
+    }
+}
+
+fn start_error(reason: ExitReason) -> StartError {
+    match reason {
+        ExitReason::Shutdown(Cause::FailedToStart(failure)) => StartError::ChildFailed(failure),
+        reason => StartError::Ended(reason),
+    }
+}

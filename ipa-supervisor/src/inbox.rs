@@ -1,0 +1,198 @@
+//! The queue in front of a loop: lanes of descending priority, one reader, bounded where callers write.
+//!
+//! Apart from tokio's channels for two reasons. A supervisor must see a stop that is queued before the exits that are, and the
+//! exits before its callers' commands: three lanes under one lock say just that, where three channels would each allocate a
+//! block of 32 slots per supervisor. And an idle mailbox must cost next to nothing, as there is one per child: an empty lane
+//! allocates nothing.
+//!
+//! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+/// A queue of `T` with `LANES` lanes; lane 0 is read first.
+pub(crate) struct Inbox<T, const LANES: usize = 3> {
+    lanes: Mutex<Lanes<T, LANES>>,
+    wake: Notify,
+    room: Semaphore,
+}
+
+struct Lanes<T, const LANES: usize> {
+    queues: [VecDeque<Item<T>>; LANES],
+    closed: bool,
+}
+
+struct Item<T> {
+    value: T,
+    /// Whether it took one of the places that are bounded.
+    bounded: bool,
+}
+
+/// The inbox is closed: its loop has ended. The refused item comes back.
+#[derive(Debug)]
+pub(crate) struct Closed<T>(pub(crate) T);
+
+/// Why [`Inbox::try_push_bounded`] refused an item.
+#[derive(Debug)]
+pub(crate) enum Refused<T> {
+    Closed(T),
+    Full(T),
+}
+
+/// Beyond this, an emptied lane gives its buffer back: a burst should not be paid for for ever.
+const KEEP: usize = 64;
+
+impl<T, const LANES: usize> Inbox<T, LANES> {
+    /// An inbox with `places` for what is pushed by [`push_bounded`](Self::push_bounded).
+    pub(crate) fn new(places: usize) -> Self {
+        Self {
+            lanes: Mutex::new(Lanes { queues: std::array::from_fn(|_| VecDeque::new()), closed: false }),
+            wake: Notify::new(),
+            room: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
+        }
+    }
+
+    /// Appends to a lane without waiting and without bound: for reports, which must never wait.
+    pub(crate) fn push(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
+        self.insert(lane, Item { value, bounded: false })
+    }
+
+    /// Appends to a lane when there is a place for it. Cancel safe: dropped before it returns, nothing was appended.
+    pub(crate) async fn push_bounded(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
+        match self.room.acquire().await {
+            Ok(place) => {
+                // The place is given back when the item is taken out.
+                place.forget();
+                self.insert(lane, Item { value, bounded: true })
+            }
+            Err(_closed) => Err(Closed(value)),
+        }
+    }
+
+    /// Appends to a lane if there is a place for it now.
+    pub(crate) fn try_push_bounded(&self, lane: usize, value: T) -> Result<(), Refused<T>> {
+        match self.room.try_acquire() {
+            Ok(place) => {
+                place.forget();
+                self.insert(lane, Item { value, bounded: true })
+                    .map_err(|Closed(value)| Refused::Closed(value))
+            }
+            Err(tokio::sync::TryAcquireError::NoPermits) => Err(Refused::Full(value)),
+            Err(tokio::sync::TryAcquireError::Closed) => Err(Refused::Closed(value)),
+        }
+    }
+
+    fn insert(&self, lane: usize, item: Item<T>) -> Result<(), Closed<T>> {
+        {
+            let mut lanes = self.lanes.lock();
+            if lanes.closed {
+                return Err(Closed(item.value));
+            }
+            lanes.queues[lane].push_back(item);
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Takes the next item: of the lowest lane that has one, the oldest.
+    pub(crate) fn try_pop(&self) -> Option<T> {
+        let item = {
+            let mut lanes = self.lanes.lock();
+            let queue = lanes.queues.iter_mut().find(|queue| !queue.is_empty())?;
+            let item = queue.pop_front()?;
+            if queue.is_empty() && queue.capacity() > KEEP {
+                *queue = VecDeque::new();
+            }
+            item
+        };
+        if item.bounded {
+            self.room.add_permits(1);
+        }
+        Some(item.value)
+    }
+
+    /// Waits for the next item. For one reader. Cancel safe.
+    pub(crate) async fn pop(&self) -> T {
+        loop {
+            // `notify_one` leaves a permit when nobody waits, so an item that is pushed between this look and the wait is
+            // seen by the next round.
+            if let Some(value) = self.try_pop() {
+                return value;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Refuses everything from now on and hands back what was still queued, in the order it would have been read.
+    pub(crate) fn close(&self) -> Vec<T> {
+        let left = {
+            let mut lanes = self.lanes.lock();
+            lanes.closed = true;
+            std::mem::replace(&mut lanes.queues, std::array::from_fn(|_| VecDeque::new()))
+        };
+        self.room.close();
+        left.into_iter().flatten().map(|item| item.value).collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lanes.lock().closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lanes_are_read_in_order_of_priority() {
+        let inbox: Inbox<u32, 3> = Inbox::new(8);
+        inbox.push_bounded(2, 20).await.unwrap();
+        inbox.push(1, 10).unwrap();
+        inbox.push_bounded(2, 21).await.unwrap();
+        inbox.push(0, 1).unwrap();
+        inbox.push(1, 11).unwrap();
+        let read: Vec<u32> = std::iter::from_fn(|| inbox.try_pop()).collect();
+        assert_eq!(read, [1, 10, 11, 20, 21]);
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_makes_callers_wait_and_never_reports() {
+        let inbox: Inbox<u32, 3> = Inbox::new(1);
+        inbox.push_bounded(2, 1).await.unwrap();
+        assert!(matches!(inbox.try_push_bounded(2, 2), Err(Refused::Full(2))));
+        let mut waiting = std::pin::pin!(inbox.push_bounded(2, 3));
+        assert!(futures_poll(waiting.as_mut()).await.is_none(), "no place yet");
+        inbox.push(1, 4).unwrap();
+        assert_eq!(inbox.pop().await, 4);
+        assert!(futures_poll(waiting.as_mut()).await.is_none(), "a report frees no place");
+        assert_eq!(inbox.pop().await, 1);
+        waiting.await.unwrap();
+        assert_eq!(inbox.pop().await, 3);
+    }
+
+    #[tokio::test]
+    async fn closing_hands_back_what_is_queued_and_refuses_the_rest() {
+        let inbox: Inbox<u32, 3> = Inbox::new(1);
+        inbox.push_bounded(2, 1).await.unwrap();
+        let mut waiting = std::pin::pin!(inbox.push_bounded(2, 2));
+        assert!(futures_poll(waiting.as_mut()).await.is_none());
+        inbox.push(0, 0).unwrap();
+        assert_eq!(inbox.close(), [0, 1]);
+        assert!(matches!(waiting.await, Err(Closed(2))));
+        assert!(matches!(inbox.push(1, 3), Err(Closed(3))));
+        assert!(matches!(inbox.try_push_bounded(2, 4), Err(Refused::Closed(4))));
+    }
+
+    /// One look at a future: its output if it is ready.
+    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(match future.as_mut().poll(cx) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}

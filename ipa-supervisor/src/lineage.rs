@@ -1,0 +1,49 @@
+//! Within whom a call is made: the chain of incarnations that the current task belongs to.
+//!
+//! A call that would wait for its own caller (a child that stops itself, or its supervisor) must be refused rather than left
+//! to hang, and the supervisor can only see that if the call says where it comes from. The chain is a task-local value, set
+//! around each child's task; a nested supervisor's children have it as their parent. A task that a child spawns by bare
+//! `tokio::spawn` is nobody's, and its calls wait like anybody's.
+
+use std::sync::Arc;
+
+use crate::machine::SlotId;
+use crate::message::Port;
+
+tokio::task_local! {
+    pub(crate) static CURRENT: Arc<Lineage>;
+}
+
+pub(crate) struct Lineage {
+    port: Arc<Port>,
+    slot: SlotId,
+    parent: Option<Arc<Lineage>>,
+}
+
+impl Lineage {
+    /// A child of the supervisor behind `port`, whose own loop runs within `parent`.
+    pub(crate) fn new(port: Arc<Port>, slot: SlotId, parent: Option<Arc<Lineage>>) -> Arc<Self> {
+        Arc::new(Self { port, slot, parent })
+    }
+}
+
+pub(crate) fn current() -> Option<Arc<Lineage>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// The child of the supervisor behind `port` within which the current task runs, at whatever depth.
+pub(crate) fn caller(port: &Arc<Port>) -> Option<SlotId> {
+    CURRENT
+        .try_with(|lineage| {
+            let mut next = Some(lineage);
+            while let Some(lineage) = next {
+                if Arc::ptr_eq(&lineage.port, port) {
+                    return Some(lineage.slot);
+                }
+                next = lineage.parent.as_ref();
+            }
+            None
+        })
+        .ok()
+        .flatten()
+}

@@ -1,0 +1,221 @@
+//! The table of children: slots in order of start, an index by id, and the deadlines.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
+use crate::spec::{ChildId, Kind, Policy};
+
+#[derive(Debug)]
+pub(super) struct Children<Tag> {
+    slots: BTreeMap<SlotId, Slot<Tag>>,
+    ids: HashMap<ChildId, SlotId>,
+    deadlines: BTreeSet<(Duration, SlotId)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot<Tag> {
+    pub(super) policy: Policy,
+    pub(super) state: State<Tag>,
+    /// The latest incarnation that was started; 0 before the first.
+    pub(super) incarnation: Incarnation,
+    /// How often the supervisor restarted it.
+    pub(super) restarts: u64,
+    /// Callers who wait for it to be gone.
+    pub(super) leaving: Vec<Tag>,
+    /// Commands about this child that wait for the one under way: operations on one child keep their order.
+    pub(super) queue: Vec<Command<Tag>>,
+    /// The moment at which the present state has lasted too long.
+    deadline: Option<Duration>,
+    /// Whether the id is an identity here.
+    named: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State<Tag> {
+    Undefined,
+    /// `init` is under way.
+    Starting(Start<Tag>),
+    Running,
+    /// Asked to stop.
+    Stopping(Ending<Tag>),
+    /// Killed; within its grace.
+    Killed(Ending<Tag>),
+    /// Killed; its grace is over. It keeps its slot until it ends at last.
+    Stuck(Ending<Tag>),
+}
+
+/// On whose account a start is under way.
+#[derive(Debug)]
+pub(super) enum Start<Tag> {
+    /// The initial list's.
+    Initial,
+    /// A caller's. `fresh`: by `start_child`, so that a failed start leaves no spec behind.
+    Call { tag: Option<Tag>, fresh: bool },
+    /// The restart policy's.
+    Restart,
+}
+
+/// A child on its way out.
+#[derive(Debug)]
+pub(super) struct Ending<Tag> {
+    /// The start that was under way, if it had not come up.
+    pub(super) start: Option<Start<Tag>>,
+    /// Whether it is the start timeout that ends it: then its start has failed. Otherwise somebody wants it gone.
+    pub(super) timed_out: bool,
+}
+
+impl<Tag> Default for Children<Tag> {
+    fn default() -> Self {
+        Self { slots: BTreeMap::new(), ids: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+}
+
+impl<Tag> Children<Tag> {
+    pub(super) fn insert(&mut self, id: SlotId, policy: Policy, named: bool) {
+        debug_assert!(self.slots.last_key_value().is_none_or(|(last, _)| *last < id), "slots rise");
+        if named {
+            self.ids.insert(policy.id.clone(), id);
+        }
+        let slot = Slot {
+            policy,
+            state: State::Undefined,
+            incarnation: Incarnation(0),
+            restarts: 0,
+            leaving: Vec::new(),
+            queue: Vec::new(),
+            deadline: None,
+            named,
+        };
+        self.slots.insert(id, slot);
+    }
+
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot<Tag>> {
+        self.set_deadline(id, None);
+        let slot = self.slots.remove(&id)?;
+        if slot.named {
+            self.ids.remove(&slot.policy.id);
+        }
+        Some(slot)
+    }
+
+    pub(super) fn get(&self, id: SlotId) -> Option<&Slot<Tag>> {
+        self.slots.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<Tag>> {
+        self.slots.get_mut(&id)
+    }
+
+    /// The slot, if this is its present incarnation: what speaks of an earlier one is nobody's.
+    pub(super) fn current(&mut self, id: SlotId, incarnation: Incarnation) -> Option<&mut Slot<Tag>> {
+        self.slots.get_mut(&id).filter(|slot| slot.incarnation == incarnation)
+    }
+
+    pub(super) fn by_id(&self, id: &ChildId) -> Option<SlotId> {
+        self.ids.get(id).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
+        self.slots.iter().map(|(id, slot)| (*id, slot))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The last slot below `bound`, or the last of all.
+    pub(super) fn last_below(&self, bound: Option<SlotId>) -> Option<SlotId> {
+        match bound {
+            Some(bound) => self.slots.range(..bound).next_back(),
+            None => self.slots.last_key_value(),
+        }
+        .map(|(id, _)| *id)
+    }
+
+    /// Moves a child to a state, with the moment at which that has lasted too long; answers the state it was in.
+    pub(super) fn enter(&mut self, id: SlotId, state: State<Tag>, deadline: Option<Duration>) -> State<Tag> {
+        self.set_deadline(id, deadline);
+        match self.slots.get_mut(&id) {
+            Some(slot) => std::mem::replace(&mut slot.state, state),
+            None => state,
+        }
+    }
+
+    fn set_deadline(&mut self, id: SlotId, deadline: Option<Duration>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            if let Some(old) = std::mem::replace(&mut slot.deadline, deadline) {
+                self.deadlines.remove(&(old, id));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, id));
+            }
+        }
+    }
+
+    pub(super) fn clear_deadline(&mut self, id: SlotId) {
+        self.set_deadline(id, None);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// A child whose deadline is not after `now`.
+    pub(super) fn overdue(&self, now: Duration) -> Option<SlotId> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
+    }
+
+    pub(super) fn count(&self) -> ChildCounts {
+        let mut counts = ChildCounts { specs: self.slots.len(), ..ChildCounts::default() };
+        for slot in self.slots.values() {
+            match slot.policy.kind {
+                Kind::Worker => counts.workers += 1,
+                Kind::Supervisor => counts.supervisors += 1,
+            }
+            if matches!(slot.state(), ChildState::Running | ChildState::Stopping | ChildState::Stuck) {
+                counts.active += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl<Tag> Slot<Tag> {
+    pub(super) fn child(&self, slot: SlotId) -> ChildRef {
+        ChildRef { id: self.policy.id.clone(), slot, incarnation: self.incarnation }
+    }
+
+    pub(super) fn info(&self, id: SlotId) -> ChildInfo {
+        ChildInfo {
+            child: self.child(id),
+            state: self.state(),
+            kind: self.policy.kind,
+            restarts: self.restarts,
+        }
+    }
+
+    pub(super) fn state(&self) -> ChildState {
+        match &self.state {
+            State::Undefined => ChildState::Undefined,
+            State::Starting(Start::Restart) => ChildState::Restarting,
+            State::Starting(_) => ChildState::Starting,
+            State::Running => ChildState::Running,
+            // A restart whose attempt timed out goes on when this attempt is gone.
+            State::Stopping(ending) | State::Killed(ending) if ending.will_retry() => ChildState::Restarting,
+            State::Stopping(_) | State::Killed(_) => ChildState::Stopping,
+            State::Stuck(_) => ChildState::Stuck,
+        }
+    }
+}
+
+impl<Tag> Ending<Tag> {
+    /// Somebody wants the child gone, in the middle of this start of it, if any.
+    pub(super) fn asked(start: Option<Start<Tag>>) -> Self {
+        Self { start, timed_out: false }
+    }
+
+    pub(super) fn will_retry(&self) -> bool {
+        self.timed_out && matches!(self.start, Some(Start::Restart))
+    }
+}

@@ -1,0 +1,142 @@
+//! Ends: of a child that was up, of one that was starting, of one that was told to go; and what follows from them.
+
+use std::time::Duration;
+
+use super::children::{Start, State};
+use super::start::NotUp;
+use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
+use crate::child::End;
+use crate::reason::{Cause, ExitReason};
+use crate::spec::{Policy, Restart, Shutdown};
+
+impl<Tag> Machine<Tag> {
+    /// The incarnation is gone for good: its lease has ended.
+    pub(super) fn ended(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, end: End) {
+        let Some(slot) = self.children.current(id, incarnation) else { return };
+        let child = slot.child(id);
+        let leaving = std::mem::take(&mut slot.leaving);
+        let brutal = slot.policy.shutdown == Shutdown::BrutalKill;
+        let before = self.children.enter(id, State::Undefined, None);
+        // Actions are carried out when all of this is done, so these answers find the child gone.
+        for tag in leaving {
+            self.reply(Some(tag), Ok(super::Outcome::Done));
+        }
+        if matches!(before, State::Stuck(_)) {
+            self.note(Note::Reaped(child.clone()));
+        }
+        match before {
+            // Nothing of it was running: a report that comes twice, say.
+            State::Undefined => {}
+            State::Starting(start) => {
+                let how = match end {
+                    End::Declined => NotUp::Declined,
+                    End::Exited(reason) => NotUp::Failed { reason, timed_out: false },
+                };
+                self.start_over(now, id, start, how);
+            }
+            State::Running => {
+                let reason = match end {
+                    End::Declined => ExitReason::Normal,
+                    End::Exited(reason) => reason,
+                };
+                self.exited(now, id, reason);
+            }
+            State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending)
+                if ending.start.is_some() =>
+            {
+                let how = match ending.timed_out {
+                    true => NotUp::Failed { reason: ExitReason::Killed, timed_out: true },
+                    false => NotUp::Cancelled,
+                };
+                if let Some(start) = ending.start {
+                    self.start_over(now, id, start, how);
+                }
+            }
+            State::Stopping(_) => {
+                if let End::Exited(reason) = end
+                    && reason.is_abnormal()
+                {
+                    self.note(Note::ShutdownError(child, reason));
+                }
+                self.gone(now, id);
+            }
+            State::Killed(_) => {
+                // It was we who killed it, whatever it managed to say of its end.
+                if !brutal {
+                    self.note(Note::ShutdownError(child, ExitReason::Killed));
+                }
+                self.gone(now, id);
+            }
+            State::Stuck(_) => self.gone(now, id),
+        }
+    }
+
+    /// A child that was up has ended by itself, or by a third party's hand.
+    fn exited(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
+        let Some(slot) = self.children.get(id) else { return };
+        let restart = !self.is_stopping() && wants_restart(&slot.policy, &reason);
+        let child = slot.child(id);
+        self.note(Note::Exited { child, reason: reason.clone(), restart });
+        if restart {
+            self.restart(now, id, reason);
+        } else {
+            self.gone(now, id);
+        }
+    }
+
+    /// Starts a child again, if that is not once too often.
+    pub(super) fn restart(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
+        if self.window.admit(now, self.options.intensity) {
+            return self.begin_start(now, id, Start::Restart);
+        }
+        let Some(slot) = self.children.get(id) else { return };
+        let cause = Cause::Intensity { child: slot.policy.id.clone(), last: Box::new(reason) };
+        let reason = ExitReason::Shutdown(cause);
+        self.note(Note::GaveUp(reason.clone()));
+        // The offender goes first, then the others in reverse.
+        let queue = self.clear(id, true);
+        self.stop_after_failure(now, reason, queue);
+    }
+
+    /// A child is not running any more and not to be restarted.
+    fn gone(&mut self, now: Duration, id: SlotId) {
+        let queue = self.clear(id, false);
+        self.settled(now, queue);
+    }
+
+    /// Leaves a slot without a run of its child: kept as `undefined`, or forgotten if nothing of such a child is kept.
+    /// Answers the commands that waited for this.
+    pub(super) fn clear(&mut self, id: SlotId, forget: bool) -> Vec<Command<Tag>> {
+        let Some(slot) = self.children.get_mut(id) else { return Vec::new() };
+        let queue = std::mem::take(&mut slot.queue);
+        let kept = slot.policy.restart != Restart::Temporary && self.discipline == Discipline::Ordered;
+        if forget || !kept {
+            self.forget(id);
+        } else {
+            self.children.enter(id, State::Undefined, None);
+        }
+        queue
+    }
+
+    pub(super) fn forget(&mut self, id: SlotId) {
+        if self.children.remove(id).is_some() {
+            self.actions.push_back(Action::Forget { slot: id });
+        }
+    }
+
+    /// After a child is gone: whoever waited for that goes on, a stop takes its next step.
+    pub(super) fn settled(&mut self, now: Duration, queue: Vec<Command<Tag>>) {
+        self.replay(now, queue);
+        if matches!(self.phase, Phase::Stopping(_)) {
+            self.advance_stop(now);
+        }
+    }
+}
+
+fn wants_restart(policy: &Policy, reason: &ExitReason) -> bool {
+    match policy.restart {
+        Restart::Permanent => true,
+        Restart::Transient => reason.is_abnormal(),
+        Restart::Temporary => false,
+    }
+}

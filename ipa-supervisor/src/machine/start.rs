@@ -1,0 +1,206 @@
+//! Starting: the initial list in order, a caller's child, a child that is started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::children::{Ending, Start, State};
+use super::{
+    Action, Command, Discipline, Incarnation, Machine, Note, Op, Outcome, Phase, Refusal, SlotId, Target,
+};
+use crate::error::StuckChild;
+use crate::machine::ChildState;
+use crate::reason::{Cause, ExitReason, StartFailure};
+use crate::spec::Policy;
+
+impl<Tag> Machine<Tag> {
+    /// Starts the next of the initial children; after the last, opens for business.
+    pub(super) fn advance_start(&mut self, now: Duration) {
+        let Phase::Starting { pending, deferred } = &mut self.phase else { return };
+        if let Some(next) = pending.pop_front() {
+            return self.begin_start(now, next, Start::Initial);
+        }
+        let deferred = std::mem::take(deferred);
+        self.phase = Phase::Running;
+        self.actions.push_back(Action::Started);
+        for command in deferred {
+            self.command(now, command);
+        }
+    }
+
+    pub(super) fn start_child(
+        &mut self,
+        now: Duration,
+        tag: Option<Tag>,
+        caller: Option<SlotId>,
+        slot: SlotId,
+        policy: Policy,
+    ) {
+        let named = self.discipline == Discipline::Ordered;
+        let standing = named.then(|| self.children.by_id(&policy.id)).flatten();
+        if let Some((id, standing)) = standing.and_then(|id| Some((id, self.children.get(id)?))) {
+            let refusal = match standing.state() {
+                ChildState::Running => Refusal::AlreadyStarted(id, standing.incarnation),
+                ChildState::Undefined | ChildState::Restarting => Refusal::AlreadyPresent(id),
+                ChildState::Stuck => Refusal::Stuck(vec![StuckChild(standing.child(id))]),
+                ChildState::Starting | ChildState::Stopping => {
+                    let command = Command { tag, caller, op: Op::Start(slot, policy) };
+                    return self.wait_behind(id, command);
+                }
+            };
+            return self.refuse(Command { tag, caller, op: Op::Start(slot, policy) }, refusal);
+        }
+        if let Some(max) = self.options.max_children.filter(|max| !named && self.children.len() >= *max) {
+            return self
+                .refuse(Command { tag, caller, op: Op::Start(slot, policy) }, Refusal::MaxChildren(max));
+        }
+        self.children.insert(slot, policy, named);
+        self.begin_start(now, slot, Start::Call { tag, fresh: true });
+    }
+
+    pub(super) fn restart_child(
+        &mut self,
+        now: Duration,
+        tag: Option<Tag>,
+        caller: Option<SlotId>,
+        target: Target,
+    ) {
+        let Some((id, slot)) = self.find(&target).and_then(|id| Some((id, self.children.get(id)?))) else {
+            return self.reply(tag, Err(Refusal::NotFound));
+        };
+        let refusal = match slot.state() {
+            ChildState::Undefined => return self.begin_start(now, id, Start::Call { tag, fresh: false }),
+            ChildState::Running => Refusal::Running,
+            ChildState::Restarting => Refusal::Restarting,
+            ChildState::Stuck => Refusal::Stuck(vec![StuckChild(slot.child(id))]),
+            ChildState::Starting | ChildState::Stopping => {
+                return self.wait_behind(id, Command { tag, caller, op: Op::Restart(Target::Slot(id)) });
+            }
+        };
+        self.reply(tag, Err(refusal));
+    }
+
+    pub(super) fn delete_child(&mut self, tag: Option<Tag>, caller: Option<SlotId>, target: Target) {
+        let Some((id, slot)) = self.find(&target).and_then(|id| Some((id, self.children.get(id)?))) else {
+            return self.reply(tag, Err(Refusal::NotFound));
+        };
+        let result = match slot.state() {
+            ChildState::Undefined => {
+                self.forget(id);
+                Ok(Outcome::Done)
+            }
+            ChildState::Running => Err(Refusal::Running),
+            ChildState::Restarting => Err(Refusal::Restarting),
+            ChildState::Stuck => Err(Refusal::Stuck(vec![StuckChild(slot.child(id))])),
+            ChildState::Starting | ChildState::Stopping => {
+                return self.wait_behind(id, Command { tag, caller, op: Op::Delete(Target::Slot(id)) });
+            }
+        };
+        self.reply(tag, result);
+    }
+
+    /// Lets a command wait until the operation on this child that is under way has ended.
+    fn wait_behind(&mut self, id: SlotId, command: Command<Tag>) {
+        if command.caller == Some(id) {
+            return self.refuse(command, Refusal::WouldDeadlock);
+        }
+        match self.children.get_mut(id) {
+            Some(slot) => slot.queue.push(command),
+            None => self.refuse(command, Refusal::NotFound),
+        }
+    }
+
+    /// Carries out what waited for the operation on this child to end.
+    pub(super) fn replay(&mut self, now: Duration, queue: Vec<Command<Tag>>) {
+        for command in queue {
+            self.command(now, command);
+        }
+    }
+
+    pub(super) fn begin_start(&mut self, now: Duration, id: SlotId, start: Start<Tag>) {
+        let Some(slot) = self.children.get_mut(id) else { return };
+        slot.incarnation.0 += 1;
+        slot.restarts += u64::from(matches!(start, Start::Restart));
+        let incarnation = slot.incarnation;
+        let deadline = slot.policy.start_timeout.map(|timeout| now + timeout);
+        self.children.enter(id, State::Starting(start), deadline);
+        self.actions.push_back(Action::Start { slot: id, incarnation });
+    }
+
+    /// A child's `init` is done.
+    pub(super) fn up(&mut self, now: Duration, id: SlotId, incarnation: Incarnation) {
+        // A child that was told to stop while this was on its way ends without having been up.
+        let Some(slot) = self.children.current(id, incarnation) else { return };
+        if !matches!(slot.state, State::Starting(_)) {
+            return;
+        }
+        let child = slot.child(id);
+        let queue = std::mem::take(&mut slot.queue);
+        let before = self.children.enter(id, State::Running, None);
+        self.note(Note::Started(child));
+        match before {
+            State::Starting(Start::Call { tag, .. }) => {
+                self.reply(tag, Ok(Outcome::Started(id, incarnation)))
+            }
+            State::Starting(Start::Initial) => self.advance_start(now),
+            _ => {}
+        }
+        self.replay(now, queue);
+    }
+
+    /// A start that was under way is over, and the child is not up.
+    pub(super) fn start_over(&mut self, now: Duration, id: SlotId, start: Start<Tag>, how: NotUp) {
+        let stopping = self.is_stopping();
+        let Some(slot) = self.children.get(id) else { return };
+        let child = slot.child(id);
+        match (start, how) {
+            (Start::Call { tag, fresh }, how) => {
+                let (result, forget) = match how {
+                    NotUp::Declined => (Ok(Outcome::Ignored), false),
+                    NotUp::Cancelled => (Err(Refusal::Cancelled), fresh),
+                    NotUp::Failed { reason, timed_out } => {
+                        let failure = StartFailure { child: child.id, reason, timed_out };
+                        (Err(Refusal::Failed(Arc::new(failure))), fresh)
+                    }
+                };
+                // The state first, then the answer: who is told that a start failed finds the id free.
+                let queue = self.clear(id, forget);
+                self.reply(tag, result);
+                self.settled(now, queue);
+            }
+            (Start::Initial, NotUp::Failed { reason, timed_out }) if !stopping => {
+                let queue = self.clear(id, false);
+                let failure = StartFailure { child: child.id, reason, timed_out };
+                let cause = Cause::FailedToStart(Arc::new(failure));
+                self.stop_after_failure(now, ExitReason::Shutdown(cause), queue);
+            }
+            (Start::Restart, NotUp::Failed { reason, .. }) if !stopping => {
+                self.note(Note::RestartFailed(child, reason.clone()));
+                self.restart(now, id, reason);
+            }
+            (Start::Initial, _) => {
+                let queue = self.clear(id, false);
+                self.advance_start(now);
+                self.settled(now, queue);
+            }
+            (Start::Restart, _) => {
+                let queue = self.clear(id, false);
+                self.settled(now, queue);
+            }
+        }
+    }
+
+    /// A child's `init` has taken too long.
+    pub(super) fn start_timed_out(&mut self, now: Duration, id: SlotId) {
+        let before = self.children.enter(id, State::Undefined, None);
+        if let State::Starting(start) = before {
+            self.kill(now, id, Ending { start: Some(start), timed_out: true });
+        }
+    }
+}
+
+/// How a start ended that did not bring the child up.
+pub(super) enum NotUp {
+    Declined,
+    Cancelled,
+    Failed { reason: ExitReason, timed_out: bool },
+}

@@ -1,0 +1,84 @@
+//! What a supervisor's loop is sent, and in which order of priority.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::child::End;
+use crate::inbox::Inbox;
+use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
+use crate::once::Once;
+use crate::reason::{Cause, ExitReason};
+use crate::spec::{ChildSpec, Policy};
+
+/// The lane of stops: a stop that is queued is seen before the exits that are, so that nothing is restarted in vain.
+pub(crate) const STOPS: usize = 0;
+/// The lane of reports: what children say of themselves. Never waits.
+pub(crate) const REPORTS: usize = 1;
+/// The lane of everything else that callers ask: it finds every exit handled that was reported before.
+pub(crate) const COMMANDS: usize = 2;
+
+/// How many callers' requests may be queued at once; further callers wait.
+const PLACES: usize = 64;
+
+/// How a caller is answered.
+pub(crate) type Reply = oneshot::Sender<Result<Outcome, Refusal>>;
+
+pub(crate) enum Message {
+    StartChild {
+        tag: Reply,
+        caller: Option<SlotId>,
+        spec: Box<ChildSpec>,
+    },
+    /// Restart or delete.
+    Command {
+        tag: Reply,
+        caller: Option<SlotId>,
+        op: Op,
+    },
+    /// `again`: it found nothing to stop, and was put behind the commands that were queued before it.
+    Terminate {
+        tag: Option<Reply>,
+        caller: Option<SlotId>,
+        target: Target,
+        again: bool,
+    },
+    Shutdown {
+        tag: Option<Reply>,
+        caller: Option<SlotId>,
+        cause: Cause,
+    },
+    Kill {
+        cause: Cause,
+    },
+    Up {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+    Lingers {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+    Ended {
+        slot: SlotId,
+        incarnation: Incarnation,
+        end: End,
+    },
+    WhichChildren(oneshot::Sender<Vec<ChildInfo>>),
+    WhichChild(Target, oneshot::Sender<Option<ChildInfo>>),
+    CountChildren(oneshot::Sender<ChildCounts>),
+    GetChildSpec(Target, oneshot::Sender<Option<Policy>>),
+}
+
+/// What a supervisor's loop shares with its handles and its children. One for each run of a supervisor.
+pub(crate) struct Port {
+    pub(crate) inbox: Inbox<Message>,
+    /// Set when the supervisor's lease has ended.
+    pub(crate) ended: Once<ExitReason>,
+}
+
+impl Port {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { inbox: Inbox::new(PLACES), ended: Once::new() })
+    }
+}

@@ -1,0 +1,156 @@
+//! A supervisor as a child of another.
+//!
+//! It runs on its child's task, not on one of its own: its loop is polled by `init` until its children are up, and by `run` from
+//! then on. It asks to be told of a stop in both, so that what it has started is stopped in order.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::blueprint::Blueprint;
+use crate::child::{Child, Init};
+use crate::context::Context;
+use crate::driver::Driver;
+use crate::dynamic::DynamicSupervisorBuilder;
+use crate::error::StartError;
+use crate::handle::{DynamicRef, SupervisorRef};
+use crate::message::Port;
+use crate::reason::{BoxError, Cause, Exit, ExitReason};
+use crate::spec::{ChildSpec, Kind, Settings, StopMode};
+use crate::supervisor::SupervisorBuilder;
+
+/// A [`Supervisor`](crate::Supervisor) or [`DynamicSupervisor`](crate::DynamicSupervisor) as a [`Child`].
+///
+/// Most uses need only [`ChildSpec::supervisor`] and [`ChildSpec::dynamic_supervisor`]. This type is for child types that are a
+/// supervisor and something more: they hold one and pass `init` and `run` on to it.
+///
+/// Its `init` is done when all its children are up, so a start is depth-first, and a leaf that fails to start fails the starts
+/// above it, each naming its child. A restart begins with the children of its builder; those that were added later are lost. It
+/// publishes its [`SupervisorRef`] (or [`DynamicRef`]) in the [`Directory`](crate::Directory) of the supervisor it is under.
+///
+/// Defaults: [`Kind::Supervisor`], so its shutdown is [`Infinity`](crate::Shutdown::Infinity); [`StopMode::CooperativeInit`].
+pub struct NestedSupervisor {
+    blueprint: Option<Blueprint>,
+    driver: Option<Driver>,
+    port: Arc<Port>,
+    dynamic: bool,
+}
+
+impl NestedSupervisor {
+    /// A supervisor to be started by [`init`](Child::init).
+    pub fn new(builder: SupervisorBuilder) -> Self {
+        Self::from_blueprint(builder.0)
+    }
+
+    /// A dynamic supervisor to be started by [`init`](Child::init).
+    pub fn dynamic(builder: DynamicSupervisorBuilder) -> Self {
+        Self::from_blueprint(builder.0)
+    }
+
+    fn from_blueprint(blueprint: Blueprint) -> Self {
+        let dynamic = blueprint.dynamic;
+        Self { blueprint: Some(blueprint), driver: None, port: Port::new(), dynamic }
+    }
+
+    /// A handle to the supervisor. Calls that are made before `init` are answered when it begins.
+    pub fn handle(&self) -> SupervisorRef {
+        SupervisorRef::new(self.port.clone())
+    }
+
+    fn ended(reason: ExitReason) -> Exit {
+        match reason {
+            ExitReason::Shutdown(cause) => Exit::Shutdown(cause),
+            // A supervisor ends by a shutdown, of whatever cause.
+            other => Exit::Shutdown(Cause::Own(Some(other.to_string().into()))),
+        }
+    }
+}
+
+impl Drop for NestedSupervisor {
+    fn drop(&mut self) {
+        // If `init` never came so far as to make the loop, nobody else answers those who called.
+        drop(self.port.inbox.close());
+    }
+}
+
+#[async_trait]
+impl Child for NestedSupervisor {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let Some(blueprint) = self.blueprint.take() else {
+            return Err("a nested supervisor's init was called twice".into());
+        };
+        let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
+        let driver = self.driver.insert(driver);
+        match self.dynamic {
+            true => cx.publish(DynamicRef::new(self.port.clone())),
+            false => cx.publish(SupervisorRef::new(self.port.clone())),
+        }
+        driver.begin();
+        let up = tokio::select! {
+            biased;
+            cause = cx.stop_cause() => {
+                driver.shut_down(cause);
+                driver.up().await
+            }
+            up = driver.up() => up,
+        };
+        if let Err(StartError::Stuck(_)) = &up {
+            cx.report_stuck();
+        }
+        up?;
+        Ok(Init::Ready)
+    }
+
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        let Some(driver) = self.driver.as_mut() else {
+            return Err("a nested supervisor's run was called before its init".into());
+        };
+        let stalled = || cx.report_stuck();
+        let reason = tokio::select! {
+            biased;
+            cause = cx.stop_cause() => {
+                driver.shut_down(cause);
+                driver.run(stalled).await
+            }
+            reason = driver.run(stalled) => reason,
+        };
+        Ok(Self::ended(reason))
+    }
+
+    fn defaults() -> Settings {
+        Settings {
+            kind: Some(Kind::Supervisor),
+            stop_mode: Some(StopMode::CooperativeInit),
+            ..Settings::default()
+        }
+    }
+}
+
+impl ChildSpec {
+    /// A nested supervisor, built anew by `builder` at each start.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ipa_supervisor::{ChildSpec, Supervisor};
+    ///
+    /// let inner = || Supervisor::builder().child(ChildSpec::task("leaf", |cx| async move { cx.stopped().await; }));
+    /// let outer = Supervisor::builder().child(ChildSpec::supervisor("inner", inner)).start().await?;
+    /// assert_eq!(outer.count_children().await?.supervisors, 1);
+    /// outer.shutdown().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn supervisor(
+        id: impl Into<crate::ChildId>,
+        builder: impl Fn() -> SupervisorBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(id, move || NestedSupervisor::new(builder()))
+    }
+
+    /// A nested dynamic supervisor, built anew, and empty, at each start.
+    pub fn dynamic_supervisor(
+        id: impl Into<crate::ChildId>,
+        builder: impl Fn() -> DynamicSupervisorBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(id, move || NestedSupervisor::dynamic(builder()))
+    }
+}

@@ -1,0 +1,69 @@
+//! Ports: what a supervisor tells the layer above, stated as traits that the layer implements.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::machine::{ChildRef, Note};
+use crate::reason::BoxError;
+
+/// Where the children of a supervisor are listed, and publish their addresses.
+///
+/// Each incarnation is entered before its `init`; its [`Entry`] is dropped when the incarnation is over, before its exit is
+/// reported. So a name is free again before a successor is started. Called on the child's own task; an error or a panic fails
+/// that start.
+pub trait Directory: Send + Sync + 'static {
+    /// Lists an incarnation that is about to start.
+    fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError>;
+}
+
+/// An incarnation's entry in a [`Directory`]. Its `Drop` takes it out.
+pub trait Entry: Send + Sync + 'static {
+    /// Sets the address at which the child is reached from now on.
+    fn publish(&self, address: Published);
+}
+
+/// An address of a type that only the child and those who look for it know.
+#[derive(Clone)]
+pub struct Published {
+    value: Arc<dyn Any + Send + Sync>,
+    type_name: &'static str,
+}
+
+impl Published {
+    /// Wraps an address.
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self { value: Arc::new(value), type_name: std::any::type_name::<T>() }
+    }
+
+    /// The address, if it is a `T`.
+    pub fn get<T: Any + Clone>(&self) -> Option<T> {
+        self.value.downcast_ref::<T>().cloned()
+    }
+
+    /// The name of the type it is, for error messages.
+    pub fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Published<{}>", self.type_name)
+    }
+}
+
+/// Who is told what a supervisor notes: starts, exits, stuck children.
+///
+/// Called in the supervisor's loop, so it must be quick and must not block: set a number, send on a channel. A panic in it is
+/// caught and logged. Any `Fn(&Note)` is one.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn observe(&self, note: &Note);
+}
+
+impl<F: Fn(&Note) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, note: &Note) {
+        self(note);
+    }
+}

@@ -1,0 +1,406 @@
+//! Child specifications: what a supervisor must know of a child before it starts it.
+//!
+//! A spec has three sources: what the caller sets, what the child's type says of itself
+//! ([`Child::defaults`]), and what the supervisor falls back on. The caller beats the type,
+//! which beats the supervisor. [`Policy`] is what comes out: complete, plain, and all that the
+//! [machine](crate::machine) ever sees of a child.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::child::{Child, IntoExit};
+use crate::context::Context;
+use crate::function::Function;
+use crate::millis;
+
+/// The name of a child within its supervisor. Cheap to clone.
+///
+/// In a [`Supervisor`](crate::Supervisor) ids are unique; in a [`DynamicSupervisor`](crate::DynamicSupervisor) they are
+/// labels, and the [`ChildRef`](crate::ChildRef) is the identity.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChildId(Arc<str>);
+
+impl ChildId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for ChildId {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Borrow<str> for ChildId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// When a child that ended is started again (OTP's `restart`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Always. A permanent child that returns `Ok` is restarted too, and counted.
+    Permanent,
+    /// After an abnormal end only: an error, a panic, a kill. Otherwise its spec is kept, not running.
+    Transient,
+    /// Never; its spec goes when it ends.
+    Temporary,
+}
+
+/// How long a child may take to stop (OTP's `shutdown`).
+///
+/// Default: 5 seconds for workers, [`Infinity`](Self::Infinity) for supervisors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shutdown {
+    /// It is asked to stop and killed if it has not ended by then. Zero is allowed: asked, then killed at once.
+    /// Milliseconds in serde.
+    #[serde(rename = "timeout_ms", with = "millis")]
+    Timeout(Duration),
+    /// It is asked to stop and waited for, however long that takes.
+    Infinity,
+    /// It is killed without being asked; its `terminate` does not run.
+    BrutalKill,
+}
+
+/// What a stop does to a child's `run`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMode {
+    /// `run` is dropped at its next await, then `terminate` runs. The default: a child that never looks for a stop does
+    /// not cost the whole shutdown deadline.
+    #[default]
+    Drop,
+    /// `run` goes on, sees [`Context::stopped`], and finishes by itself; then `terminate` runs (OTP's `trap_exit`). An `init`
+    /// that is under way is dropped all the same.
+    Cooperative,
+    /// As [`Cooperative`](Self::Cooperative), and `init` too goes on until it returns: for a child whose `init` starts
+    /// what must be stopped in order, as a nested supervisor's does.
+    CooperativeInit,
+}
+
+/// Whether a child is itself a supervisor. It decides the default [`Shutdown`] and is shown in listings and counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Anything else.
+    #[default]
+    Worker,
+    /// A supervisor.
+    Supervisor,
+}
+
+/// What a child type says of itself, or a caller of one child; unset fields are left to whoever is asked next.
+///
+/// ```
+/// use ipa_supervisor::{Restart, Settings};
+///
+/// let settings = Settings { restart: Some(Restart::Transient), ..Settings::default() };
+/// assert!(settings.shutdown.is_none());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// When to restart. Unset: the supervisor's default (permanent; in a pod, transient).
+    pub restart: Option<Restart>,
+    /// How long a stop may take. Unset: the supervisor's default for workers (5 s), infinity for supervisors.
+    pub shutdown: Option<Shutdown>,
+    /// What a stop does to `run`. Unset: [`StopMode::Drop`].
+    pub stop_mode: Option<StopMode>,
+    /// How long a start may take. Unset: as long as it likes, as in OTP. Milliseconds in serde.
+    #[serde(rename = "start_timeout_ms", with = "millis::option")]
+    pub start_timeout: Option<Duration>,
+    /// Worker or supervisor. Unset: worker.
+    pub kind: Option<Kind>,
+    /// Whether `terminate` runs after a panic, on the value as the panic left it. Unset: yes.
+    pub terminate_after_panic: Option<bool>,
+}
+
+impl Settings {
+    /// These settings, with `fallback`'s where they say nothing.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        Self {
+            restart: self.restart.or(fallback.restart),
+            shutdown: self.shutdown.or(fallback.shutdown),
+            stop_mode: self.stop_mode.or(fallback.stop_mode),
+            start_timeout: self.start_timeout.or(fallback.start_timeout),
+            kind: self.kind.or(fallback.kind),
+            terminate_after_panic: self.terminate_after_panic.or(fallback.terminate_after_panic),
+        }
+    }
+}
+
+/// A child's settings with every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Policy {
+    /// The child's id.
+    pub id: ChildId,
+    /// When it is restarted.
+    pub restart: Restart,
+    /// How long a stop may take.
+    pub shutdown: Shutdown,
+    /// What a stop does to `run`.
+    pub stop_mode: StopMode,
+    /// How long a start may take.
+    #[serde(rename = "start_timeout_ms", with = "millis::option")]
+    pub start_timeout: Option<Duration>,
+    /// Worker or supervisor.
+    pub kind: Kind,
+    /// Whether `terminate` runs after a panic.
+    pub terminate_after_panic: bool,
+}
+
+impl Policy {
+    /// The policy of a child of which nothing is set: OTP's permanent worker with 5 seconds to stop.
+    pub fn new(id: impl Into<ChildId>) -> Self {
+        Self::resolve(id.into(), Settings::default(), Settings::default())
+    }
+
+    /// Fills what `settings` leaves open from the supervisor's `defaults`, and what those leave open from OTP's.
+    pub(crate) fn resolve(id: ChildId, settings: Settings, defaults: Settings) -> Self {
+        let kind = settings.kind.unwrap_or_default();
+        let supervisors = Settings { shutdown: Some(Shutdown::Infinity), ..Settings::default() };
+        let settings = match kind {
+            Kind::Worker => settings.or(defaults),
+            Kind::Supervisor => settings.or(supervisors).or(defaults),
+        };
+        Self {
+            id,
+            restart: settings.restart.unwrap_or(Restart::Permanent),
+            shutdown: settings.shutdown.unwrap_or(Shutdown::Timeout(DEFAULT_SHUTDOWN)),
+            stop_mode: settings.stop_mode.unwrap_or_default(),
+            start_timeout: settings.start_timeout,
+            kind,
+            terminate_after_panic: settings.terminate_after_panic.unwrap_or(true),
+        }
+    }
+}
+
+/// OTP's 5,000 ms.
+pub(crate) const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// How a spec makes its child: again and again, or once.
+#[derive(Clone)]
+pub(crate) enum Factory {
+    Many(Arc<dyn Fn() -> Box<dyn Child> + Send + Sync>),
+    Once(Arc<parking_lot::Mutex<Option<OnceFactory>>>),
+}
+
+pub(crate) type OnceFactory = Box<dyn FnOnce() -> Box<dyn Child> + Send>;
+
+impl Factory {
+    /// Makes the child. `None`: it was a one-shot, and has been used.
+    ///
+    /// Runs foreign code, which may panic; no lock is held meanwhile.
+    pub(crate) fn make(&self) -> Option<Box<dyn Child>> {
+        match self {
+            Self::Many(make) => Some(make()),
+            Self::Once(cell) => {
+                let make = cell.lock().take();
+                make.map(|make| make())
+            }
+        }
+    }
+}
+
+/// How to start, restart and stop one child.
+///
+/// Made by the constructors below or by a child type's own builder; then set what differs from the defaults. The factory is
+/// called for every start, on the child's own task, so that each incarnation begins with a fresh value; a panic there fails
+/// that start and nothing else.
+///
+/// OTP's `child_spec()`. `modules` has no counterpart.
+///
+/// ```
+/// use std::time::Duration;
+/// use ipa_supervisor::{ChildSpec, Exit, Restart, Shutdown};
+///
+/// let spec = ChildSpec::task("ticker", |cx| async move {
+///     cx.stopped().await;
+///     Exit::Normal
+/// })
+/// .restart(Restart::Transient)
+/// .shutdown(Shutdown::Timeout(Duration::from_secs(1)));
+/// assert_eq!(spec.id().as_str(), "ticker");
+/// ```
+#[must_use = "a spec does nothing until a supervisor is given it"]
+pub struct ChildSpec {
+    pub(crate) id: ChildId,
+    pub(crate) factory: Factory,
+    pub(crate) type_defaults: Settings,
+    pub(crate) settings: Settings,
+}
+
+impl ChildSpec {
+    /// A child of type `C`, made anew by `factory` at each start.
+    pub fn new<C: Child>(id: impl Into<ChildId>, factory: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        Self {
+            id: id.into(),
+            factory: Factory::Many(Arc::new(move || Box::new(factory()))),
+            type_defaults: C::defaults(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// An async function as a child: called anew at each start with the child's [`Context`].
+    ///
+    /// It may return `()`, an [`Exit`], or a `Result` of either; see [`IntoExit`].
+    pub fn task<F, Fut>(id: impl Into<ChildId>, function: F) -> Self
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        let function = Arc::new(function);
+        Self::new(id, move || Function::new(function.clone()))
+    }
+
+    /// An async closure that can be called once only, and so is [temporary](Restart::Temporary) by its type.
+    ///
+    /// What it captured is dropped with its one incarnation; nothing of it is kept.
+    pub fn once<F, Fut>(id: impl Into<ChildId>, function: F) -> OneShotSpec
+    where
+        F: FnOnce(Context) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        Self::once_with(id, move || Function::once(function))
+    }
+
+    /// As [`new`](Self::new), with a factory that can be called once only.
+    pub fn once_with<C: Child>(
+        id: impl Into<ChildId>,
+        factory: impl FnOnce() -> C + Send + 'static,
+    ) -> OneShotSpec {
+        let make: OnceFactory = Box::new(move || Box::new(factory()));
+        OneShotSpec(Self {
+            id: id.into(),
+            factory: Factory::Once(Arc::new(parking_lot::Mutex::new(Some(make)))),
+            type_defaults: C::defaults(),
+            settings: Settings { restart: Some(Restart::Temporary), ..Settings::default() },
+        })
+    }
+
+    /// The child's id.
+    pub fn id(&self) -> &ChildId {
+        &self.id
+    }
+
+    /// Gives the child another id.
+    pub fn with_id(mut self, id: impl Into<ChildId>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// When the child is restarted. Default: the type's, else the supervisor's.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.settings.restart = Some(restart);
+        self
+    }
+
+    /// How long the child may take to stop. Default: the type's, else 5 seconds, infinity for a supervisor.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.settings.shutdown = Some(shutdown);
+        self
+    }
+
+    /// What a stop does to the child's `run`. Default: the type's, else [`StopMode::Drop`].
+    pub fn stop_mode(mut self, mode: StopMode) -> Self {
+        self.settings.stop_mode = Some(mode);
+        self
+    }
+
+    /// How long the child's start may take before it is killed and the start fails. Default: as long as it likes.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = Some(timeout);
+        self
+    }
+
+    /// Whether `terminate` runs after a panic, on the value as the panic left it. Default: yes.
+    pub fn terminate_after_panic(mut self, yes: bool) -> Self {
+        self.settings.terminate_after_panic = Some(yes);
+        self
+    }
+
+    /// All settings at once, as read from a configuration file, say. Those that are unset leave what stands.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings.or(self.settings);
+        self
+    }
+
+    pub(crate) fn policy(&self, defaults: Settings) -> Policy {
+        Policy::resolve(self.id.clone(), self.settings.or(self.type_defaults), defaults)
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("settings", &self.settings.or(self.type_defaults))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The spec of a child that can be started once only: temporary, and without a way to say otherwise.
+///
+/// Every supervisor takes it wherever it takes a [`ChildSpec`].
+///
+/// ```compile_fail
+/// use ipa_supervisor::{ChildSpec, Exit, Restart};
+/// // A closure that can be called once cannot be restarted.
+/// let spec = ChildSpec::once("job", |_cx| async { Exit::Normal }).restart(Restart::Permanent);
+/// ```
+#[must_use = "a spec does nothing until a supervisor is given it"]
+#[derive(Debug)]
+pub struct OneShotSpec(ChildSpec);
+
+impl OneShotSpec {
+    /// As [`ChildSpec::shutdown`].
+    pub fn shutdown(self, shutdown: Shutdown) -> Self {
+        Self(self.0.shutdown(shutdown))
+    }
+
+    /// As [`ChildSpec::stop_mode`].
+    pub fn stop_mode(self, mode: StopMode) -> Self {
+        Self(self.0.stop_mode(mode))
+    }
+
+    /// As [`ChildSpec::start_timeout`].
+    pub fn start_timeout(self, timeout: Duration) -> Self {
+        Self(self.0.start_timeout(timeout))
+    }
+
+    /// As [`ChildSpec::terminate_after_panic`].
+    pub fn terminate_after_panic(self, yes: bool) -> Self {
+        Self(self.0.terminate_after_panic(yes))
+    }
+}
+
+impl From<OneShotSpec> for ChildSpec {
+    fn from(spec: OneShotSpec) -> Self {
+        spec.0
+    }
+}
