@@ -17,8 +17,8 @@ use crate::{
     run::{self, Error, Result},
 };
 
-/// The package and the example that the demo is.
-const EXAMPLE: (&str, &str) = ("ipa-eventstore", "tasks");
+/// The example that the demo is (of `ipa-eventstore`).
+const EXAMPLE: &str = "tasks";
 
 /// The options that take a value and are ours to read, wherever they stand among the example's own.
 const VALUES: [&str; 5] = ["--kill-loop", "--seed", "--program", "--file", "--chaos"];
@@ -183,12 +183,12 @@ fn program(options: &Options) -> Result<PathBuf> {
 }
 
 fn build() -> Result<PathBuf> {
-    let (package, example) = EXAMPLE;
-    let mut command = run::cargo(["build", "--package", package, "--example", example]);
+    // The selection of packages and features that the tests have, or cargo would build half of the dependencies again.
+    let mut command = run::cargo(["build", "--workspace", "--all-features", "--example", EXAMPLE]);
     command.arg("--message-format=json-render-diagnostics");
     let shown = run::shown(&command);
-    built(&run::output(command)?, example)
-        .ok_or_else(|| Error::failed(format!("`{shown}` named no program for the example `{example}`")))
+    built(&run::output(command)?, EXAMPLE)
+        .ok_or_else(|| Error::failed(format!("`{shown}` named no program for the example `{EXAMPLE}`")))
 }
 
 /// The executable of an example, from cargo's messages.

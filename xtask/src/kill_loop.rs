@@ -30,7 +30,7 @@ use self::{
 use crate::{
     demo::{self, Options},
     metadata,
-    run::{Error, Result},
+    run::{Error, Result, plural},
 };
 
 /// A run that is to end by itself may take this many times the usual, and not less than [`PATIENCE_FLOOR`].
@@ -68,7 +68,7 @@ pub fn run(program: &Path, rounds: u32, options: &Options) -> Result {
     } else {
         Err(Error::failed(format!(
             "kill loop: {}, see above; repeat with --seed {seed}{kept}",
-            report::plural(report.violations, "violation")
+            plural(report.violations, "violation")
         )))
     }
 }
@@ -113,7 +113,7 @@ fn rounds_of(demo: &Demo, rounds: u32, seed: u64, mut line: impl FnMut(&str)) ->
     let mut random = Random::new(seed);
     line(&format!(
         "kill loop: {}, seed {seed} (--seed {seed} repeats its moments)",
-        report::plural(rounds as usize, "round")
+        plural(rounds as usize, "round")
     ));
 
     let first = demo.round(0, &[], FIRST_PATIENCE, &mut random)?;

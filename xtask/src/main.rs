@@ -57,7 +57,7 @@ enum Verb {
     /// A test names its cases at the beginning of its doc comment (`/// RI-06 ...`). Exit codes: 0 none is missing, 1 some
     /// are, 2 the list cannot be read.
     Cases(cases::Options),
-    /// Run format, layers, clippy, test, docs, demo (a short kill loop) and cases, up to the first failure
+    /// Run format, layers, clippy, check, test, docs, demo (a short kill loop) and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
     Ci,

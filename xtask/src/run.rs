@@ -143,6 +143,11 @@ pub fn time(duration: Duration) -> String {
     }
 }
 
+/// A count with its noun: `1 kill`, `2 kills`.
+pub fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn not_started(command: &Command, error: &io::Error) -> Error {
     Error::failed(format!("cannot run `{}`: {error}", shown(command)))
 }

@@ -41,7 +41,8 @@ pub fn run(extra: &[String]) -> Result {
         println!("\ntest: ok, {summary}");
         Ok(())
     } else if tally.failed > 0 {
-        Err(Error::failed(format!("test: {summary}")))
+        let names: String = tally.names.iter().map(|name| format!("\n  failed: {name}")).collect();
+        Err(Error::failed(format!("test: {summary}{names}")))
     } else {
         Err(Error::failed(format!("test: cargo failed before every test had run (see above); {summary}")))
     }
@@ -56,16 +57,24 @@ fn chooses_packages(extra: &[String]) -> bool {
 /// The sums of libtest's `test result:` lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
-    binaries: u64,
+    binaries: usize,
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// The tests that failed.
+    names: Vec<String>,
 }
 
 impl Tally {
+    /// `test name ... FAILED`, and
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
     fn read(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let Some(result) = line.strip_prefix("test result: ") else {
+            let name =
+                line.strip_prefix("test ").and_then(|test| test.trim_end().strip_suffix(" ... FAILED"));
+            self.names.extend(name.map(String::from));
+            return;
+        };
         self.binaries += 1;
         for part in result.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -86,8 +95,11 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} passed, {} failed, {} ignored in {} suites",
-            self.passed, self.failed, self.ignored, self.binaries
+            "{} passed, {} failed, {} ignored in {}",
+            self.passed,
+            self.failed,
+            self.ignored,
+            run::plural(self.binaries, "suite")
         )
     }
 }
@@ -102,13 +114,17 @@ mod tests {
         for line in [
             "running 4 tests\n",
             "test a ... ok\n",
+            "test b::c ... FAILED\n",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
             "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.20s\n",
             "my test result: 7 passed\n",
         ] {
             tally.read(line);
         }
-        assert_eq!(tally, Tally { binaries: 2, passed: 13, failed: 2, ignored: 1 });
+        assert_eq!(
+            tally,
+            Tally { binaries: 2, passed: 13, failed: 2, ignored: 1, names: vec!["b::c".into()] }
+        );
         assert_eq!(tally.to_string(), "13 passed, 2 failed, 1 ignored in 2 suites");
     }
 

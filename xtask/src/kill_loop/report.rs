@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::child;
-use crate::run;
+use crate::run::{self, plural};
 
 /// One kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -123,11 +123,6 @@ impl Report {
             format!("kill loop: {}, {kills} in {rounds}, in {time}", plural(self.violations, "violation"))
         }
     }
-}
-
-/// `1 kill`, `2 kills`.
-pub fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
