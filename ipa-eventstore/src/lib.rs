@@ -4,7 +4,7 @@
 //! state is what its events amount to, so a task that crashed, or whose machine did, goes on from its
 //! stream. This crate gives the port, [`EventStore`], and two stores behind it:
 //!
-//! - `SqliteEventStore`: one file, embedded, durable. When an append is acknowledged it
+//! - [`SqliteEventStore`]: one file, embedded, durable. When an append is acknowledged it
 //!   survives `kill -9`, and by default a power loss.
 //! - [`InMemoryEventStore`]: the same semantics without durability, for tests, also under a paused
 //!   clock.
@@ -47,6 +47,7 @@ mod position;
 mod request;
 mod rules;
 mod snapshot;
+mod sqlite;
 mod store;
 pub mod subscription;
 mod time;
@@ -60,5 +61,6 @@ pub use memory::InMemoryEventStore;
 pub use position::Position;
 pub use request::{Appended, Direction, Expected, ListStreams, ReadAll, ReadStream, StreamInfo};
 pub use snapshot::Snapshot;
+pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
 pub use store::EventStore;
 pub use subscription::{Source, Subscribe, Subscription};

@@ -1,0 +1,74 @@
+//! One writer process: a lock file beside the store, taken before the store is opened.
+//!
+//! Not a lock on the store's own file: POSIX drops a process's locks on a file as soon as the
+//! process closes any descriptor of it, and SQLite holds such locks.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::StoreError;
+
+/// The lock, held until dropped or until the process ends, however it ends.
+///
+/// The file stays when the lock goes: removing it could remove the one that a next writer has just
+/// locked.
+#[must_use = "the lock is given back when this is dropped"]
+#[derive(Debug)]
+pub(super) struct WriterLock {
+    _file: File,
+}
+
+impl WriterLock {
+    /// Takes the lock of the store in this file.
+    pub(super) fn take(store: &Path) -> Result<Self, StoreError> {
+        let path = lock_path(store);
+        let failed = |source: std::io::Error| StoreError::CannotOpen {
+            path: path.clone(),
+            doing: "lock",
+            remedy: "check that its directory exists and may be written; to read a store from a \
+                     directory that may not, use SqliteEventStore::open_read_only",
+            source: Arc::new(source),
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                // For the message only; the lock decides, not what the file says.
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "an unknown process".to_owned(),
+                    holder => holder.to_owned(),
+                };
+                return Err(StoreError::LockedByAnother { path, holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let text = format!("process {}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// The lock file of the store in this file.
+pub(super) fn lock_path(store: &Path) -> PathBuf {
+    beside(store, ".lock")
+}
+
+/// The file beside the store with this ending.
+pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}

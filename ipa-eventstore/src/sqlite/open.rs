@@ -1,0 +1,317 @@
+//! Opening: which file, is it ours, is it whole. Nothing is written before all of that is known.
+//!
+//! The order matters: the lock first, so that a second writer is refused before it touches anything;
+//! then a look at the header that cannot write (SQLite's `immutable`); then SQLite itself, which may
+//! recover a write-ahead log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use tracing::{debug, info, warn};
+
+use super::errors::{Finding, damaged, opening};
+use super::lock::{WriterLock, beside};
+use super::schema::{self, APPLICATION_ID, SCHEMA};
+use super::{Durability, SqliteOptions};
+use crate::StoreError;
+
+/// The name under which the durability mode is recorded in the store.
+const DURABILITY: &str = "durability";
+
+/// A store opened for writing.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) lock: WriterLock,
+}
+
+/// Opens the store in this file for writing; creates it where there is none.
+pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
+    let path = resolve(path)?;
+    let lock = WriterLock::take(&path)?;
+    let wal = size(&beside(&path, "-wal"))?.unwrap_or(0);
+    if size(&path)?.unwrap_or(0) == 0 {
+        if wal > 0 {
+            return Err(StoreError::CannotOpen {
+                path: beside(&path, "-wal"),
+                doing: "create a store beside",
+                remedy: "this log belongs to a store whose file is gone or empty: put that file \
+                         back, or move the log away if its events are not needed",
+                source: Arc::new(Finding(format!("a log of {wal} bytes without its store"))),
+            });
+        }
+        create(&path)?;
+        info!(path = %path.display(), "created an event store");
+    }
+    identify(&path)?;
+
+    let mut connection = connect_writer(&path, options)?;
+    let at_path = |error| opening(&path, error);
+    // Once more: what the header alone says may be behind what the log says.
+    let found = check_identity(&connection, &path)?;
+    if wal > 0 {
+        // A clean close leaves no log.
+        warn!(path = %path.display(), log_bytes = wal, "the event store was not closed; checking it");
+        quick_check(&connection, &path)?;
+    }
+    schema::migrate(&mut connection, found).map_err(at_path)?;
+    record_durability(&connection, options).map_err(at_path)?;
+    debug!(path = %path.display(), durability = options.durability.name(), "opened an event store");
+    Ok(Opened { path, connection, lock })
+}
+
+/// Finds the store in this file for reading beside its writer; touches nothing.
+pub(super) fn find_for_reading(path: &Path) -> Result<PathBuf, StoreError> {
+    let path = resolve(path)?;
+    match size(&path)? {
+        None | Some(0) => Err(StoreError::CannotOpen {
+            path,
+            doing: "read",
+            remedy: "there is no event store: check the path, or create one with SqliteEventStore::open",
+            source: Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        }),
+        Some(_) => identify(&path).map(|()| path),
+    }
+}
+
+/// The write connection, as the writer opens it at first and again after a failed commit.
+pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let prepare = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        // First, so that whatever follows waits for others instead of failing.
+        connection.busy_timeout(options.busy_timeout)?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        common_pragmas(&connection)?;
+        set_synchronous(&connection, options.durability)?;
+        connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
+        // After a checkpoint the log's file shrinks to at most this.
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        Ok((connection, mode))
+    };
+    let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
+    check_wal(path, &mode)?;
+    Ok(connection)
+}
+
+/// A connection that cannot write and never checkpoints.
+pub(super) fn connect_reader(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let prepare = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(options.busy_timeout)?;
+        common_pragmas(&connection)?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        Ok((connection, mode))
+    };
+    let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
+    check_wal(path, &mode)?;
+    Ok(connection)
+}
+
+/// Outside any transaction: within one, `foreign_keys` is silently ignored.
+fn common_pragmas(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Mapped reads turn an I/O error into a signal that ends the process.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn check_wal(path: &Path, mode: &str) -> Result<(), StoreError> {
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(StoreError::CannotOpen {
+        path: path.to_owned(),
+        doing: "use a write-ahead log for",
+        remedy: "put the store on a local file system with shared memory and locks",
+        source: Arc::new(Finding(format!("journal_mode is {mode}, not wal"))),
+    })
+}
+
+fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let (synchronous, full) = match durability {
+        Durability::Full => ("FULL", true),
+        Durability::ProcessCrash => ("NORMAL", false),
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // Where a plain fsync leaves the disk's own cache alone (macOS); elsewhere without effect.
+    connection.pragma_update(None, "fullfsync", full)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)
+}
+
+/// Records under which mode what follows is written.
+///
+/// What stands in the log was written under the recorded mode, so the log is emptied before the
+/// record changes, and the record itself is written with full durability.
+fn record_durability(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+    let mode = options.durability;
+    if schema::recorded(connection, DURABILITY)?.as_deref() == Some(mode.name()) {
+        return Ok(());
+    }
+    set_synchronous(connection, Durability::Full)?;
+    checkpoint(connection, "TRUNCATE")?;
+    schema::record(connection, DURABILITY, mode.name())?;
+    set_synchronous(connection, mode)
+}
+
+/// Carries the log over into the store's file; says whether all of it was.
+pub(super) fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
+        let (busy, in_log, carried): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && in_log == carried)
+    })
+}
+
+/// The absolute path of the store's file; symbolic links are followed, so that two names of one file
+/// have one lock.
+fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+    let name = match path.file_name() {
+        Some(name) if name != ":memory:" => name,
+        _ => {
+            return Err(StoreError::invalid(format!(
+                "{path:?} is not the path of a file; for a store in memory use InMemoryEventStore"
+            )));
+        }
+    };
+    if let Ok(whole) = path.canonicalize() {
+        return Ok(whole);
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(parent.join(name)),
+        Err(source) => Err(StoreError::CannotOpen {
+            path: parent.to_owned(),
+            doing: "open a store in",
+            remedy: "create the directory first, or give another path",
+            source: Arc::new(source),
+        }),
+    }
+}
+
+/// The size of a file; `None` where there is none.
+fn size(path: &Path) -> Result<Option<u64>, StoreError> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::CannotOpen {
+            path: path.to_owned(),
+            doing: "look at",
+            remedy: "check its permissions and those of its directory",
+            source: Arc::new(error),
+        }),
+    }
+}
+
+/// Makes an empty store beside the path and renames it there: a store exists whole or not at all,
+/// whenever the process or the power ends.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let failed = |source: std::io::Error| StoreError::CannotOpen {
+        path: path.to_owned(),
+        doing: "create",
+        remedy: "check that its directory may be written and its disk has room",
+        source: Arc::new(source),
+    };
+    let draft = beside(path, ".new");
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        match std::fs::remove_file(beside(&draft, ending)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+    }
+    let prepare = || {
+        let mut connection = Connection::open(&draft)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "fullfsync", true)?;
+        schema::migrate(&mut connection, 0)?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(mode)
+    };
+    let mode = prepare().map_err(|error| opening(&draft, error))?;
+    check_wal(path, &mode)?;
+    std::fs::rename(&draft, path).map_err(failed)?;
+    sync_directory(path).map_err(failed)
+}
+
+/// A rename survives a power loss once its directory is synced.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_path: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Looks at the file's header without any way to write: no lock, no recovery, no side files.
+fn identify(path: &Path) -> Result<(), StoreError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(immutable_uri(path), flags).map_err(|error| opening(path, error))?;
+    check_identity(&connection, path).map(|_| ())
+}
+
+/// The schema number, if the file is ours and not newer than we are.
+fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let read = |pragma: &str| -> Result<i64, StoreError> {
+        connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|error| opening(path, error))
+    };
+    let application = read("application_id")?;
+    if application != APPLICATION_ID {
+        return Err(StoreError::NotOurs {
+            path: path.to_owned(),
+            found: format!("an SQLite database with application_id {application:#x}"),
+        });
+    }
+    let found = read("user_version")?;
+    if found > SCHEMA {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA });
+    }
+    Ok(found)
+}
+
+/// SQLite's own look at the pages of the whole file.
+fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let answer: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| opening(path, error))?;
+    if answer == "ok" {
+        return Ok(());
+    }
+    Err(damaged(path, None, None, Finding(answer)))
+}
+
+/// The path as SQLite's URI, which `immutable` needs: bytes that mean something there are encoded.
+fn immutable_uri(path: &Path) -> std::ffi::OsString {
+    use std::fmt::Write;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            // Writing to a String cannot fail.
+            _ => {
+                let _ = write!(uri, "%{byte:02x}");
+            }
+        }
+    }
+    uri.push_str("?mode=ro&immutable=1");
+    uri.into()
+}

@@ -1,0 +1,276 @@
+//! The writer: one thread that owns the one write connection.
+//!
+//! Group commit: it takes all that waits, writes it in one transaction (one sync to disk for all),
+//! and only then answers and wakes subscribers. Under load a commit carries many appends; a lone
+//! append waits for nobody.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tracing::{debug, warn};
+
+use super::SqliteOptions;
+use super::errors::{AtPath, Finding};
+use super::group::{self, Failure, What, Write};
+use super::lock::WriterLock;
+use super::open::{self, Opened};
+use super::reader::Readers;
+use crate::wakeups::Wakeups;
+use crate::{Appended, StoreError, StreamId};
+
+type Answer = oneshot::Sender<Result<Appended, StoreError>>;
+
+struct Request {
+    write: Write,
+    answer: Answer,
+    /// A place in the queue, free again when the writer takes the request out.
+    place: OwnedSemaphorePermit,
+}
+
+/// The store's end of the queue to the writer.
+///
+/// The queue itself is a `std` channel, whose receiver can wait with a timeout on a plain thread;
+/// the semaphore bounds it, and lets senders wait without a thread.
+pub(super) struct Writer {
+    places: Arc<Semaphore>,
+    /// `None` once closed. When the sender is gone the writer finishes what waits and ends.
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    ended: watch::Receiver<Option<Result<(), StoreError>>>,
+}
+
+impl Writer {
+    /// Starts the writer of an opened store.
+    pub(super) fn start(
+        opened: Opened,
+        options: SqliteOptions,
+        readers: Arc<Readers>,
+        wakeups: Wakeups,
+    ) -> Result<Self, StoreError> {
+        let (queue, requests) = mpsc::channel();
+        let (end, ended) = watch::channel(None);
+        let places = Arc::new(Semaphore::new(options.queue));
+        let path = opened.path.clone();
+        let thread = Thread {
+            path: opened.path,
+            connection: Some(opened.connection),
+            _lock: opened.lock,
+            options,
+            requests,
+            readers,
+            wakeups,
+        };
+        thread::Builder::new()
+            .name("ipa-eventstore".to_owned())
+            .spawn(move || {
+                let result = thread.run();
+                end.send_replace(Some(result));
+            })
+            .map_err(|source| StoreError::CannotOpen {
+                path,
+                doing: "start the writer thread of",
+                remedy: "check the limits on threads and memory",
+                source: Arc::new(source),
+            })?;
+        Ok(Self { places, queue: Mutex::new(Some(queue)), ended })
+    }
+
+    /// Has something written. Dropped before it is queued, it is not done; after that it is.
+    pub(super) async fn write(&self, stream: &StreamId, what: What) -> Result<Appended, StoreError> {
+        let place = self.places.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        let request = Request { write: Write { stream: stream.clone(), what }, answer, place };
+        {
+            // Sent under the lock, so that nothing comes after the sender was taken away: all that
+            // is in the queue is answered. Sending to an unbounded channel does not wait.
+            let queue = self.queue.lock();
+            let Some(queue) = queue.as_ref() else {
+                return Err(StoreError::Closed);
+            };
+            if queue.send(request).is_err() {
+                return Err(StoreError::Unavailable(Arc::new(writer_is_gone())));
+            }
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::Indeterminate(Arc::new(writer_is_gone()))))
+    }
+
+    /// Lets nothing more in; what waits is still written.
+    pub(super) fn close(&self) {
+        self.places.close();
+        let queue = self.queue.lock().take();
+        drop(queue);
+    }
+
+    /// Waits until the writer has ended, with its connection closed and its lock given back.
+    pub(super) async fn ended(&self) -> Result<(), StoreError> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err(StoreError::Unavailable(Arc::new(writer_is_gone()))),
+        }
+    }
+}
+
+fn writer_is_gone() -> Finding {
+    Finding("the writer thread has panicked; open the store again".to_owned())
+}
+
+/// The writer's own end.
+struct Thread {
+    path: PathBuf,
+    /// `None` after a failure, until it can be opened again.
+    connection: Option<Connection>,
+    options: SqliteOptions,
+    requests: mpsc::Receiver<Request>,
+    readers: Arc<Readers>,
+    wakeups: Wakeups,
+    /// The last field: given back when the connection is closed, also if this thread panics.
+    _lock: WriterLock,
+}
+
+impl Thread {
+    fn run(mut self) -> Result<(), StoreError> {
+        let mut carried_over = true;
+        loop {
+            let first = if carried_over {
+                self.requests.recv().map_err(RecvTimeoutError::from)
+            } else {
+                self.requests.recv_timeout(self.options.idle_checkpoint)
+            };
+            match first {
+                Ok(first) => {
+                    let group = self.gather(first);
+                    self.write(group);
+                    carried_over = false;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.checkpoint();
+                    carried_over = true;
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+            }
+        }
+    }
+
+    /// The first request and what waits behind it, the requests of a stream next to each other.
+    fn gather(&self, first: Request) -> Vec<Request> {
+        let events = |request: &Request| match &request.write.what {
+            What::Append { events, .. } => events.len(),
+            What::Delete | What::SaveSnapshot(_) => 1,
+        };
+        let mut count = events(&first);
+        let mut group = vec![first];
+        while group.len() < self.options.group_requests && count < self.options.group_events {
+            let Ok(request) = self.requests.try_recv() else {
+                break;
+            };
+            count += events(&request);
+            group.push(request);
+        }
+        // Streams in the order of their first request, a stream's requests in theirs.
+        let mut order: HashMap<StreamId, usize> = HashMap::new();
+        for request in &group {
+            let next = order.len();
+            order.entry(request.write.stream.clone()).or_insert(next);
+        }
+        group.sort_by_key(|request| order.get(&request.write.stream).copied());
+        group
+    }
+
+    fn write(&mut self, group: Vec<Request>) {
+        let (writes, answers): (Vec<Write>, Vec<Answer>) = group
+            .into_iter()
+            .map(|request| {
+                drop(request.place);
+                (request.write, request.answer)
+            })
+            .unzip();
+        let connection = match connected(&mut self.connection, &self.path, &self.options) {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Nothing was written.
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+                return;
+            }
+        };
+        let references: Vec<&Write> = writes.iter().collect();
+        match group::commit(connection, &self.path, &references) {
+            Ok(outcomes) => {
+                // Committed, so published, also if nobody waits for the answer any more.
+                let published = writes.iter().zip(&outcomes).filter(|(_, o)| o.publish);
+                self.wakeups.wake(published.map(|(write, _)| &write.stream));
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    let _ = answer.send(outcome.answer);
+                }
+            }
+            Err(failure) => {
+                warn!(path = %self.path.display(), ?failure, writes = writes.len(), "a commit failed");
+                if !matches!(failure, Failure::Busy(_)) {
+                    // What SQLite holds in memory may not be what is on disk any more: closing drops
+                    // it (and rolls back), and opening again reads the log as it is.
+                    self.connection = None;
+                }
+                for answer in answers {
+                    let _ = answer.send(Err(failure.answer(&self.path)));
+                }
+            }
+        }
+    }
+
+    /// Carries the log over as far as readers allow, without waiting for them.
+    fn checkpoint(&self) {
+        if let Some(connection) = &self.connection {
+            match open::checkpoint(connection, "PASSIVE") {
+                Ok(whole) => debug!(path = %self.path.display(), whole, "idle checkpoint"),
+                Err(error) => {
+                    warn!(path = %self.path.display(), %error, "an idle checkpoint failed");
+                }
+            }
+        }
+    }
+
+    /// After the last request: carries the log over and closes everything. The readers first, so
+    /// that the writer is the last to close, which removes the log's file.
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.wakeups.close();
+        self.readers.close();
+        self.readers.wait(self.options.busy_timeout);
+        let Some(connection) = self.connection.take() else {
+            return Ok(());
+        };
+        let at_path = |error| StoreError::Unavailable(Arc::new(AtPath::new(&self.path, Arc::new(error))));
+        let whole = open::checkpoint(&connection, "TRUNCATE").map_err(at_path)?;
+        connection.close().map_err(|(_, error)| at_path(error))?;
+        debug!(path = %self.path.display(), whole, "closed an event store");
+        Ok(())
+    }
+}
+
+/// The connection, opened again if the last one failed.
+fn connected<'a>(
+    connection: &'a mut Option<Connection>,
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<&'a Connection, StoreError> {
+    let open = match connection.take() {
+        Some(open) => open,
+        None => {
+            open::connect_writer(path, options).map_err(|error| StoreError::Unavailable(Arc::new(error)))?
+        }
+    };
+    Ok(connection.insert(open))
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // After a panic too: nobody waits for commits that will not come.
+        self.wakeups.close();
+    }
+}
