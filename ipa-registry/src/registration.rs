@@ -1,13 +1,42 @@
-//! The guard of an entry. The entry lives exactly as long as its registration, so there is no cleaner.
+//! The guard of an entry: its life is the entry's life.
+//!
+//! It holds its shard and the entry's id, so what it does to its entry needs no key, and can hit no other entry.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use crate::{registry::Inner, subscription::Event};
+use crate::shard::Shard;
 
 /// The ownership of one entry: while this value lives, the key is taken; its `Drop` frees it.
+///
+/// Got from [`Registry::register`](crate::Registry::register); to be moved into whatever the key names. Not `Clone`:
+/// there is one owner. `Send` and `Sync` as the key and the value are; it may be dropped anywhere, within and without a
+/// runtime.
+///
+/// # Guarantees
+///
+/// - The entry stands as long as the registration, handles of the registry or none.
+/// - When the drop has returned, no reader finds the entry, it is not counted, and the key can be registered again.
+/// - The drop removes exactly this entry, never a later one under the same key.
+/// - If the registration is leaked, the entry stays for ever, and the registry with it.
+///
+/// ```
+/// use ipa_registry::Registry;
+///
+/// let registry = Registry::new();
+/// let owner = registry.register("a", "old").unwrap();
+/// assert_eq!(owner.update("new"), "old");
+/// assert_eq!(registry.lookup("a"), Some("new"));
+///
+/// drop(owner);
+/// assert_eq!(registry.lookup("a"), None);
+/// ```
+///
+/// # Panics
+///
+/// If the value's own `Drop` panics, dropping the registration does, after the entry is gone.
 #[must_use = "the entry is unregistered when the registration is dropped"]
 pub struct Registration<K, V> {
-    pub(crate) inner: Arc<Inner<K, V>>,
+    pub(crate) shard: Arc<Shard<K, V>>,
     pub(crate) key: K,
     pub(crate) hash: u64,
     pub(crate) id: u64,
@@ -21,39 +50,24 @@ impl<K, V> Registration<K, V> {
 }
 
 impl<K: Clone, V: Clone> Registration<K, V> {
-    /// The value that stands now.
+    /// A clone of the value that stands now.
     pub fn value(&self) -> V {
-        let table = self.inner.shard(self.hash).read();
-        let entry = table.by_id(self.hash, self.id);
-        // Nothing but this registration's drop removes the entry.
-        entry.expect("an entry stands while its registration lives").value.clone()
+        self.shard.value(self.hash, self.id)
     }
 
-    /// Replaces the value, and answers with the one that it replaced.
+    /// Replaces the value, and hands back the one that stood.
+    ///
+    /// The new value is visible to every reader when this returns; subscribers get an
+    /// [`Updated`](crate::Event::Updated), also if the new value equals the old one. Updates of one registration from
+    /// several threads at once happen one after the other; each gets what the one before it put there.
     pub fn update(&self, value: V) -> V {
-        let mut table = self.inner.shard(self.hash).write();
-        // Cloned before anything is changed: should a clone panic, nothing was.
-        let event = self
-            .inner
-            .hub
-            .is_active()
-            .then(|| Event::Updated { key: self.key.clone(), value: value.clone() });
-        let entry = table.by_id_mut(self.hash, self.id);
-        // Nothing but this registration's drop removes the entry.
-        let entry = entry.expect("an entry stands while its registration lives");
-        let replaced = mem::replace(&mut entry.value, value);
-        let delivery = event.map(|event| self.inner.hub.queue(event));
-        drop(table);
-        if let Some(delivery) = delivery {
-            delivery.finish();
-        }
-        replaced
+        self.shard.update(self.hash, self.id, value)
     }
 }
 
 impl<K, V> Drop for Registration<K, V> {
     fn drop(&mut self) {
-        self.inner.unregister(self.hash, self.id);
+        self.shard.unregister(self.hash, self.id);
     }
 }
 

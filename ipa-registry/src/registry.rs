@@ -1,129 +1,137 @@
-//! The registry: shards, a count, and the subscribers' hub.
+//! The handle that everybody shares: it finds the shard of a key, and asks all shards in turn.
+//!
+//! It does not know how an entry is kept or told of; see `shard` and `hub`.
 
-use std::{
-    array,
-    borrow::Borrow,
-    fmt,
-    hash::Hash,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-
-use hashbrown::hash_table;
+use std::{array, borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
 use crate::{
     error::AlreadyRegistered,
     registration::Registration,
-    shard::{Entry, SHARDS, Shard, hash_of, shard_of},
-    subscription::{DEFAULT_CAPACITY, Event, Hub, Subscription},
+    shard::{Common, SHARDS, Shard, hash_of, shard_of},
+    subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription},
 };
 
-/// A concurrent map of unique keys to values whose entries are owned by [`Registration`] guards.
+/// A concurrent map of unique keys to values, whose entries are owned by [`Registration`] guards.
+///
+/// A clone is another handle to the same registry, and costs one reference count. The registry lives as long as there is
+/// a handle or a registration.
+///
+/// Keys are compared by `Eq`, nothing is coerced. Values are cloned out to readers, so register something cheap to clone:
+/// an `Arc`, an address. `Hash`, `Eq` and `Clone` must not use the registry and should not panic: all but `Hash` run
+/// under a lock. If one does panic, the registry is unharmed and as it was before.
+///
+/// The [crate's documentation](crate) tells how it compares with Elixir's `Registry` and with a `DashMap`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ipa_registry::Registry;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let workers: Registry<u64, Arc<str>> = Registry::new();
+///
+/// let owner = workers.register(7, "seventh".into()).unwrap();
+/// let task = tokio::spawn(async move {
+///     let _owner = owner;
+///     std::future::pending::<()>().await
+/// });
+/// assert_eq!(workers.lookup(&7).as_deref(), Some("seventh"));
+///
+/// task.abort();
+/// assert!(task.await.unwrap_err().is_cancelled());
+/// assert!(workers.is_empty());
+/// # }
+/// ```
 pub struct Registry<K, V> {
     inner: Arc<Inner<K, V>>,
 }
 
-/// What the handles and the registrations of one registry share.
-pub(crate) struct Inner<K, V> {
-    shards: [Shard<K, V>; SHARDS],
-    /// Changed under the lock of the shard that changes, so that whoever sees an entry, or its absence, finds it counted.
-    count: AtomicUsize,
-    pub(crate) hub: Hub<K, V>,
-}
-
-impl<K, V> Inner<K, V> {
-    #[inline]
-    pub(crate) fn shard(&self, hash: u64) -> &Shard<K, V> {
-        &self.shards[shard_of(hash)]
-    }
-
-    /// Takes the entry with this id out, tells the subscribers, and drops what it held, in that order.
-    pub(crate) fn unregister(&self, hash: u64, id: u64) {
-        let mut table = self.shard(hash).write();
-        let Some(Entry { key, value, .. }) = table.remove(hash, id) else {
-            return;
-        };
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        if self.hub.is_active() {
-            let delivery = self.hub.queue(Event::Unregistered { key, value });
-            drop(table);
-            delivery.finish();
-        } else {
-            drop(table);
-            drop((key, value));
-        }
-    }
+/// What the handles of one registry share. A registration holds no more than its shard: two threads that register at
+/// the same time then do not fight over one reference count.
+struct Inner<K, V> {
+    shards: [Arc<Shard<K, V>>; SHARDS],
+    common: Arc<Common<K, V>>,
 }
 
 impl<K, V> Registry<K, V> {
     /// An empty registry.
     pub fn new() -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                shards: array::from_fn(|_| Shard::new()),
-                count: AtomicUsize::new(0),
-                hub: Hub::new(),
-            }),
-        }
+        let common = Arc::new(Common::new());
+        let shards = array::from_fn(|_| Arc::new(Shard::new(Arc::clone(&common))));
+        Self { inner: Arc::new(Inner { shards, common }) }
     }
 
-    /// How many entries there are.
+    /// How many entries there are. O(1), and takes no lock.
+    ///
+    /// Exact: it is the number of entries at one moment within the call. An entry counts from before its `register`
+    /// returns until before the drop of its registration returns.
+    ///
+    /// ```
+    /// let registry = ipa_registry::Registry::new();
+    /// let owner = registry.register("a", 1).unwrap();
+    /// assert_eq!(registry.count(), 1);
+    /// drop(owner);
+    /// assert_eq!(registry.count(), 0);
+    /// ```
     pub fn count(&self) -> usize {
-        self.inner.count.load(Ordering::Relaxed)
+        self.inner.common.count()
     }
 
-    /// Whether there is no entry.
+    /// Whether there is no entry; as [`count`](Self::count).
     pub fn is_empty(&self) -> bool {
         self.count() == 0
     }
 
-    /// The events from now on.
+    /// The events from now on, with room for [`DEFAULT_SUBSCRIPTION_CAPACITY`] of them.
+    ///
+    /// To know the state as well, [`list`](Self::list) after this returned, not before; see the
+    /// [crate's documentation](crate#events). [`Subscription`] has an example.
     pub fn subscribe(&self) -> Subscription<K, V> {
-        self.subscribe_with_capacity(DEFAULT_CAPACITY)
+        self.subscribe_with_capacity(DEFAULT_SUBSCRIPTION_CAPACITY)
     }
 
-    /// As [`subscribe`](Self::subscribe), with a capacity of the caller's choice.
+    /// The events from now on, with room for `capacity` of them (at least 1, whatever is asked for).
+    ///
+    /// Room is not taken before it is needed.
+    ///
+    /// ```
+    /// use ipa_registry::{Event, Registry, TryRecvError};
+    ///
+    /// let registry = Registry::new();
+    /// let mut events = registry.subscribe_with_capacity(2);
+    /// let _owners = [1, 2, 3].map(|key| registry.register(key, ()).unwrap());
+    ///
+    /// assert_eq!(events.try_recv(), Err(TryRecvError::Lagged(1)));
+    /// assert_eq!(events.try_recv(), Ok(Event::Registered { key: 2, value: () }));
+    /// ```
     pub fn subscribe_with_capacity(&self, capacity: usize) -> Subscription<K, V> {
-        Subscription::new(&self.inner, capacity)
+        Subscription::new(&self.inner.common, capacity)
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Arc<Shard<K, V>> {
+        &self.inner.shards[shard_of(hash)]
     }
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
     /// Takes the key, if it is free.
+    ///
+    /// When this returns `Ok`, every reader finds the entry, and does so until the registration is dropped. Of any
+    /// number of calls with one key at the same time exactly one is `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyRegistered`] if the key is taken, by whomever, the caller included. It hands the key and the value back,
+    /// beside a clone of the value that stands. The standing entry is unchanged, and there is no event.
     pub fn register(&self, key: K, value: V) -> Result<Registration<K, V>, AlreadyRegistered<K, V>> {
-        let inner = &*self.inner;
         let hash = hash_of(&key);
-        let own_key = key.clone();
-        let mut table = inner.shard(hash).write();
-        let id = table.fresh_id();
-        let slot =
-            table.entries.entry(hash, |entry| entry.hash == hash && entry.key == key, |entry| entry.hash);
-        let vacant = match slot {
-            hash_table::Entry::Vacant(vacant) => vacant,
-            hash_table::Entry::Occupied(occupied) => {
-                let standing = occupied.get().value.clone();
-                drop(table);
-                return Err(AlreadyRegistered { key, refused: value, standing });
-            }
-        };
-        // Cloned before anything is changed: should a clone panic, nothing was.
-        let event =
-            inner.hub.is_active().then(|| Event::Registered { key: key.clone(), value: value.clone() });
-        vacant.insert(Entry { hash, id, key, value });
-        inner.count.fetch_add(1, Ordering::Relaxed);
-        let delivery = event.map(|event| inner.hub.queue(event));
-        drop(table);
-        // The guard before anything foreign runs: should that panic, the guard frees the key.
-        let registration = Registration { inner: Arc::clone(&self.inner), key: own_key, hash, id };
-        if let Some(delivery) = delivery {
-            delivery.finish();
-        }
-        Ok(registration)
+        self.shard(hash).register(hash, key, value)
     }
 
-    /// A clone of the value under the key, if there is one.
+    /// A clone of the value under the key, or `None`.
+    ///
+    /// The key may be any borrowed form of `K`: a `&str` for a `String`.
     #[inline]
     pub fn lookup<Q>(&self, key: &Q) -> Option<V>
     where
@@ -131,12 +139,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = hash_of(key);
-        let table = self.inner.shard(hash).read();
-        let found = table.entries.find(hash, |entry| entry.key.borrow() == key);
-        found.map(|entry| entry.value.clone())
+        self.shard(hash).find(hash, key, |entry| entry.value.clone())
     }
 
-    /// Whether there is an entry under the key.
+    /// Whether there is an entry under the key. As [`lookup`](Self::lookup), without the clone.
     #[inline]
     pub fn contains<Q>(&self, key: &Q) -> bool
     where
@@ -144,39 +150,62 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = hash_of(key);
-        let table = self.inner.shard(hash).read();
-        table.entries.find(hash, |entry| entry.key.borrow() == key).is_some()
+        self.shard(hash).find(hash, key, |_| ()).is_some()
     }
 
-    /// All keys, in no order.
+    /// The keys of all entries, in no order; as [`list`](Self::list).
     pub fn keys(&self) -> Vec<K> {
-        self.collect(|entry| entry.key.clone())
+        let mut keys = Vec::with_capacity(self.count());
+        for shard in &self.inner.shards {
+            shard.copy_into(&mut keys, |entry| entry.key.clone());
+        }
+        keys
     }
 
-    /// All entries, in no order.
+    /// Clones of all entries, in no order.
+    ///
+    /// An entry that stands throughout the call is listed, and one that does not stand at any moment of it is not. What
+    /// comes or goes meanwhile may be listed or not, because one shard is read after the other and none of them is
+    /// locked for longer than it takes to clone its own entries. No key is listed twice.
+    ///
+    /// ```
+    /// let registry = ipa_registry::Registry::new();
+    /// let _owners = [(2, "two"), (1, "one")].map(|(key, value)| registry.register(key, value).unwrap());
+    /// let mut all = registry.list();
+    /// all.sort();
+    /// assert_eq!(all, [(1, "one"), (2, "two")]);
+    /// ```
     pub fn list(&self) -> Vec<(K, V)> {
-        self.collect(|entry| (entry.key.clone(), entry.value.clone()))
+        let mut all = Vec::with_capacity(self.count());
+        for shard in &self.inner.shards {
+            shard.copy_into(&mut all, |entry| (entry.key.clone(), entry.value.clone()));
+        }
+        all
     }
 
-    /// The entries that the predicate accepts, in no order.
+    /// Clones of the entries that the predicate accepts, in no order; otherwise as [`list`](Self::list).
+    ///
+    /// The predicate is called once for each entry, without a lock, so it may use the registry in every way: look up,
+    /// register, drop a registration, on the same key too. The price is that all entries are cloned, one shard at a
+    /// time, not only the accepted ones; and that an entry may be gone, or updated, when the predicate sees it.
+    ///
+    /// ```
+    /// let registry = ipa_registry::Registry::new();
+    /// let _owners = [1, 2, 3].map(|key| registry.register(key, key * 10).unwrap());
+    /// assert_eq!(registry.select(|_, value| *value > 20), [(3, 30)]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the predicate panics, the panic is the caller's; the registry is unharmed.
     pub fn select(&self, mut predicate: impl FnMut(&K, &V) -> bool) -> Vec<(K, V)> {
         let mut selected = Vec::new();
         let mut copied = Vec::new();
         for shard in &self.inner.shards {
-            let table = shard.read();
-            copied.extend(table.entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
-            drop(table);
+            shard.copy_into(&mut copied, |entry| (entry.key.clone(), entry.value.clone()));
             selected.extend(copied.drain(..).filter(|(key, value)| predicate(key, value)));
         }
         selected
-    }
-
-    fn collect<T>(&self, each: impl Fn(&Entry<K, V>) -> T) -> Vec<T> {
-        let mut all = Vec::with_capacity(self.count());
-        for shard in &self.inner.shards {
-            all.extend(shard.read().entries.iter().map(&each));
-        }
-        all
     }
 }
 
