@@ -11,7 +11,7 @@ use std::{
     io::Read,
     path::Path,
     process::{Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +25,9 @@ const MARK: &str = "IPA_KILL_LOOP";
 
 /// How much of stderr a message shows, in bytes.
 const TAIL: usize = 600;
+
+/// How long the output of a run that has ended may take to reach us, if the pipe stays open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,14 +86,7 @@ pub fn run(program: &Path, args: &[OsString], mark: &str, log: &Path, limit: Dur
         });
     }
     let mut stdout = Vec::new();
-    let deadline = started + limit;
-    let timed_out = loop {
-        match output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(bytes) => stdout.extend(bytes),
-            Err(RecvTimeoutError::Disconnected) => break false,
-            Err(RecvTimeoutError::Timeout) => break true,
-        }
-    };
+    let timed_out = !read_until_closed(&output, &mut stdout, started + limit);
     // The child is not reaped before `wait`, so its id cannot have gone to another process.
     let ended_before = if timed_out { child.try_wait().map_err(broken)? } else { None };
     if timed_out && ended_before.is_none() {
@@ -98,6 +94,11 @@ pub fn run(program: &Path, args: &[OsString], mark: &str, log: &Path, limit: Dur
     }
     let status = child.wait().map_err(broken)?;
     let killed = timed_out && ended_before.is_none() && status.code().is_none();
+    if timed_out && !killed {
+        // It ended by itself at the last instant, and what it printed is still on its way through the pipe. Bounded,
+        // because the pipe's end may never come.
+        read_until_closed(&output, &mut stdout, Instant::now() + LAST_WORDS);
+    }
     let ending = if killed { Ending::Killed } else { Ending::Exited(status.code()) };
     Ok(Run {
         ending,
@@ -105,6 +106,17 @@ pub fn run(program: &Path, args: &[OsString], mark: &str, log: &Path, limit: Dur
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr: tail(log),
     })
+}
+
+/// Reads until all writers have closed the pipe (true) or the deadline has passed (false).
+fn read_until_closed(output: &Receiver<Vec<u8>>, into: &mut Vec<u8>, deadline: Instant) -> bool {
+    loop {
+        match output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(bytes) => into.extend(bytes),
+            Err(RecvTimeoutError::Disconnected) => return true,
+            Err(RecvTimeoutError::Timeout) => return false,
+        }
+    }
 }
 
 /// The last line that is a JSON object of this shape (or the whole text, if it is one).
@@ -143,4 +155,53 @@ fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(TAIL)..]);
     let text = text.trim();
     if text.is_empty() { "(empty)".to_string() } else { text.to_string() }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    fn shell(script: &str, limit: Duration) -> Run {
+        let folder = TempDir::new("child");
+        run(Path::new("/bin/sh"), &["-c".into(), script.into()], "", &folder.path().join("log"), limit)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_run_that_ends_in_time_tells_everything() {
+        let run = shell("echo out; echo err >&2; exit 3", Duration::from_secs(60));
+        assert_eq!(
+            (run.ending, run.stdout.as_str(), run.stderr.as_str()),
+            (Ending::Exited(Some(3)), "out\n", "err")
+        );
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_is_killed() {
+        let run = shell("exec tail -f /dev/null", Duration::ZERO);
+        assert_eq!(run.ending, Ending::Killed);
+    }
+
+    #[test]
+    fn a_run_whose_pipe_stays_open_has_ended_all_the_same() {
+        // The shell in the background holds stdout until it is given a line, after the run was looked at.
+        let folder = TempDir::new("held");
+        let fifo = folder.path().join("fifo");
+        let script = format!("mkfifo {0}; (read x < {0}) & echo out", fifo.display());
+        let run = shell(&script, Duration::from_secs(2));
+        fs::write(fifo, "over\n").unwrap();
+        assert_eq!((run.ending, run.stdout.as_str()), (Ending::Exited(Some(0)), "out\n"));
+    }
+
+    #[test]
+    fn the_last_object_of_the_right_shape_counts() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct One {
+            a: u8,
+        }
+        assert_eq!(last_object("{\"a\": 1}\nprogress\n{\"a\": 2}\n{\"b\": 3}\n"), Some(One { a: 2 }));
+        assert_eq!(last_object("{\n  \"a\": 4\n}\n"), Some(One { a: 4 }));
+        assert_eq!(last_object::<One>("nothing"), None);
+    }
 }

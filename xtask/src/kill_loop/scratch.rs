@@ -96,9 +96,10 @@ mod tests {
         File::create(dead.join(LOCK)).unwrap();
 
         let first = Scratch::new(base.path()).unwrap();
+        File::create(first.path().join("store.db")).unwrap();
         assert!(!dead.exists(), "a dead owner's folder is cleared away");
         let second = Scratch::new(base.path()).unwrap();
-        assert!(first.path().exists(), "a living owner's stays");
+        assert!(first.path().join("store.db").exists(), "a living owner's stays");
         let path = second.path().to_path_buf();
         drop(second);
         assert!(!path.exists());
