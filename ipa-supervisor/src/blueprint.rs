@@ -59,7 +59,7 @@ impl Blueprint {
                 Err(error)
             }
             // The loop says so itself unless its runtime shuts down under it.
-            Err(_) => Err(StartError::Ended(handle.0.ended.wait().await)),
+            Err(_) => Err(StartError::Ended(handle.0.ended.wait().await.clone())),
         }
     }
 }

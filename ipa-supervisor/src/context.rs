@@ -4,11 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::SetOnce;
+
 use crate::handle::SupervisorRef;
 use crate::lease::Lease;
 use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
-use crate::once::Once;
 use crate::ports::{Entry, Published};
 use crate::reason::{Cause, ExitReason};
 use crate::spec::ChildId;
@@ -23,14 +24,14 @@ pub struct Context(Arc<Inner>);
 /// Fields drop in this order: the entry in the directory goes before the lease does.
 struct Inner {
     child: ChildRef,
-    stop: Arc<Once<Cause>>,
+    stop: Arc<SetOnce<Cause>>,
     port: Arc<Port>,
     entry: OnceLock<Box<dyn Entry>>,
     lease: Lease,
 }
 
 impl Context {
-    pub(crate) fn new(child: ChildRef, stop: Arc<Once<Cause>>, port: Arc<Port>, lease: Lease) -> Self {
+    pub(crate) fn new(child: ChildRef, stop: Arc<SetOnce<Cause>>, port: Arc<Port>, lease: Lease) -> Self {
         Self(Arc::new(Inner { child, stop, port, entry: OnceLock::new(), lease }))
     }
 
@@ -48,12 +49,12 @@ impl Context {
     ///
     /// A child whose [`StopMode`](crate::StopMode) is `Drop` rarely needs it: its `run` is dropped then.
     pub async fn stopped(&self) -> ExitReason {
-        ExitReason::Shutdown(self.0.stop.wait().await)
+        ExitReason::Shutdown(self.stop_cause().await)
     }
 
     /// Whether the child has been asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.0.stop.get().is_some()
+        self.0.stop.initialized()
     }
 
     /// The incarnation's lease: to be held by whatever works for this child outside its task.
@@ -110,11 +111,11 @@ impl Context {
     }
 
     pub(crate) fn stop_requested(&self) -> Option<Cause> {
-        self.0.stop.get()
+        self.0.stop.get().cloned()
     }
 
     pub(crate) async fn stop_cause(&self) -> Cause {
-        self.0.stop.wait().await
+        self.0.stop.wait().await.clone()
     }
 
     pub(crate) fn set_entry(&self, entry: Box<dyn Entry>) {

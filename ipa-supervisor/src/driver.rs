@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::SetOnce;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -20,7 +21,6 @@ use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply};
-use crate::once::Once;
 use crate::ports::{Directory, Observer};
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildSpec, Factory, Policy, Restart, Settings};
@@ -64,7 +64,7 @@ struct Slot {
 
 struct Running {
     incarnation: Incarnation,
-    stop: Arc<Once<Cause>>,
+    stop: Arc<SetOnce<Cause>>,
     task: AbortHandle,
 }
 
@@ -83,7 +83,8 @@ struct Ended {
 impl Drop for Ended {
     fn drop(&mut self) {
         let reason = self.reason.lock().take().unwrap_or(ExitReason::Killed);
-        self.port.ended.set(reason);
+        // Set here alone.
+        let _ = self.port.ended.set(reason);
     }
 }
 
@@ -233,7 +234,8 @@ impl Driver {
             Action::Start { slot, incarnation } => self.start(slot, incarnation),
             Action::Stop { slot, incarnation, cause } => {
                 if let Some(running) = self.running(slot, incarnation) {
-                    running.stop.set(cause);
+                    // The first request stands.
+                    let _ = running.stop.set(cause);
                 }
             }
             Action::Kill { slot, incarnation } => {
@@ -272,7 +274,7 @@ impl Driver {
             Restart::Permanent | Restart::Transient => slot.factory.clone(),
         };
         let lease = Lease::child(&self.lease, Report::new(self.port.clone(), id, incarnation));
-        let stop = Arc::new(Once::new());
+        let stop = Arc::new(SetOnce::new());
         let child = ChildRef { id: slot.policy.id.clone(), slot: id, incarnation };
         let body = Body {
             child: None,

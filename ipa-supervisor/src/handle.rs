@@ -415,7 +415,7 @@ impl Handle {
     }
 
     async fn wait(&self) -> ExitReason {
-        self.0.ended.wait().await
+        self.0.ended.wait().await.clone()
     }
 
     fn is_closed(&self) -> bool {

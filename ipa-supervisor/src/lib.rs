@@ -20,9 +20,9 @@ pub mod machine;
 mod message;
 mod millis;
 mod nested;
-mod once;
 mod ports;
 mod reason;
+mod server;
 mod spec;
 mod supervisor;
 
@@ -42,5 +42,8 @@ pub use self::machine::{ChildCounts, ChildInfo, ChildRef, ChildState, Incarnatio
 pub use self::nested::NestedSupervisor;
 pub use self::ports::{Directory, Entry, Observer, Published};
 pub use self::reason::{BoxError, Cause, Exit, ExitReason, StartFailure};
+pub use self::server::{
+    Address, CallError, CastError, Flow, Mailbox, Reply, Server, ServerContext, WhenFull,
+};
 pub use self::spec::{ChildId, ChildSpec, Kind, OneShotSpec, Policy, Restart, Settings, Shutdown, StopMode};
 pub use self::supervisor::{Supervisor, SupervisorBuilder};

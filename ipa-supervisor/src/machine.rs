@@ -76,6 +76,10 @@ pub struct MachineOptions {
     /// How long a killed child may take to be gone before it is called stuck. Default: 1 second.
     #[serde(rename = "kill_grace_ms", with = "millis")]
     pub kill_grace: Duration,
+    /// How long the start of all initial children together may take before it is given up and rolled back. Default: no
+    /// limit but the children's own.
+    #[serde(rename = "start_timeout_ms", with = "millis::option")]
+    pub start_timeout: Option<Duration>,
     /// How long the whole stop may take before all that are left are killed side by side. Default: no limit but the
     /// children's own.
     #[serde(rename = "shutdown_timeout_ms", with = "millis::option")]
@@ -89,6 +93,7 @@ impl Default for MachineOptions {
         Self {
             intensity: RestartIntensity::default(),
             kill_grace: Duration::from_secs(1),
+            start_timeout: None,
             shutdown_timeout: None,
             max_children: None,
         }
@@ -375,6 +380,7 @@ enum Phase<Tag> {
     Starting {
         pending: VecDeque<SlotId>,
         deferred: Vec<Command<Tag>>,
+        deadline: Option<Duration>,
     },
     Running,
     Stopping(Stopping<Tag>),
@@ -400,7 +406,7 @@ impl<Tag> Machine<Tag> {
             machine.children.insert(slot, policy, true);
             pending.push_back(slot);
         }
-        machine.phase = Phase::Starting { pending, deferred: Vec::new() };
+        machine.phase = Phase::Starting { pending, deferred: Vec::new(), deadline: None };
         Ok(machine)
     }
 
@@ -420,7 +426,7 @@ impl<Tag> Machine<Tag> {
         Ok(Self {
             options,
             discipline,
-            phase: Phase::Starting { pending: VecDeque::new(), deferred: Vec::new() },
+            phase: Phase::Starting { pending: VecDeque::new(), deferred: Vec::new(), deadline: None },
             children: Children::default(),
             window: RestartWindow::default(),
             actions: VecDeque::new(),
@@ -430,7 +436,7 @@ impl<Tag> Machine<Tag> {
     /// Takes in what happened at `now`. What follows from it is then to be had from [`poll_action`](Self::poll_action).
     pub fn handle(&mut self, now: Duration, event: Event<Tag>) {
         match event {
-            Event::Begin => self.advance_start(now),
+            Event::Begin => self.begin(now),
             Event::Command(command) => self.command(now, command),
             Event::Shutdown { tag, caller, cause } => self.shutdown(now, tag, caller, cause),
             Event::Kill { cause } => self.kill_all(now, cause),
@@ -449,8 +455,9 @@ impl<Tag> Machine<Tag> {
     /// When to call [`handle`](Self::handle) with [`Event::Tick`], unless something happens before.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let whole = match &self.phase {
+            Phase::Starting { deadline, .. } => *deadline,
             Phase::Stopping(stopping) => stopping.deadline,
-            _ => None,
+            Phase::Running | Phase::Done => None,
         };
         [whole, self.children.next_deadline()].into_iter().flatten().min()
     }
@@ -492,7 +499,7 @@ impl<Tag> Machine<Tag> {
         match &mut self.phase {
             Phase::Stopping(_) | Phase::Done => self.refuse(command, Refusal::ShuttingDown),
             Phase::Running => self.execute(now, command),
-            Phase::Starting { pending, deferred } => {
+            Phase::Starting { pending, deferred, .. } => {
                 let waits = match &command.op {
                     Op::Start(..) | Op::Restart(_) | Op::Delete(_) => true,
                     // A child that is up, or coming up, can be stopped at once; one whose turn has not come cannot.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{SetOnce, oneshot};
 
 use crate::child::End;
 use crate::inbox::Inbox;
 use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
-use crate::once::Once;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildSpec, Policy};
 
@@ -74,11 +73,11 @@ pub(crate) enum Message {
 pub(crate) struct Port {
     pub(crate) inbox: Inbox<Message>,
     /// Set when the supervisor's lease has ended.
-    pub(crate) ended: Once<ExitReason>,
+    pub(crate) ended: SetOnce<ExitReason>,
 }
 
 impl Port {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { inbox: Inbox::new(PLACES), ended: Once::new() })
+        Arc::new(Self { inbox: Inbox::new(PLACES), ended: SetOnce::new() })
     }
 }

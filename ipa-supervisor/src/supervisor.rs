@@ -76,6 +76,7 @@ impl fmt::Debug for Supervisor {
 /// |---|---|---|
 /// | [`intensity`](Self::intensity) | 3 in 5 s | more restarts than that and the supervisor gives up |
 /// | [`kill_grace`](Self::kill_grace) | 1 s | how long a killed child may take to be gone before it is called stuck |
+/// | [`start_timeout`](Self::start_timeout) | none | when a start that is not done is rolled back |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | none | when all children that are left are killed side by side |
 /// | [`child_defaults`](Self::child_defaults) | permanent, 5 s | for what specs and child types leave open |
 #[derive(Default)]
@@ -104,6 +105,13 @@ impl SupervisorBuilder {
     /// How long a killed child may take to be gone before it is called stuck. Default: 1 second.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.0.options.kill_grace = grace;
+        self
+    }
+
+    /// How long the start of all children together may take before it is given up and rolled back, the child that was starting
+    /// then first. Default: no limit but the children's own [`start_timeout`](ChildSpec::start_timeout).
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.0.options.start_timeout = Some(timeout);
         self
     }
 

@@ -13,9 +13,32 @@ use crate::reason::{Cause, ExitReason, StartFailure};
 use crate::spec::Policy;
 
 impl<Tag> Machine<Tag> {
+    pub(super) fn begin(&mut self, now: Duration) {
+        if let Phase::Starting { deadline, .. } = &mut self.phase {
+            *deadline = self.options.start_timeout.map(|timeout| now + timeout);
+        }
+        self.advance_start(now);
+    }
+
+    /// The initial start has taken too long: it is rolled back, and the child that was starting is named.
+    pub(super) fn initial_start_timed_out(&mut self, now: Duration) {
+        let starting = |state: &State<Tag>| matches!(state, State::Starting(Start::Initial));
+        let late = self.children.iter().find(|(_, slot)| starting(&slot.state));
+        let cause = match late {
+            Some((_, slot)) => Cause::FailedToStart(Arc::new(StartFailure {
+                child: slot.policy.id.clone(),
+                reason: ExitReason::Killed,
+                timed_out: true,
+            })),
+            // It is on its way out already, killed for its own start timeout or stopped by somebody.
+            None => Cause::Requested(None),
+        };
+        self.begin_stop(now, ExitReason::Shutdown(cause), false);
+    }
+
     /// Starts the next of the initial children; after the last, opens for business.
     pub(super) fn advance_start(&mut self, now: Duration) {
-        let Phase::Starting { pending, deferred } = &mut self.phase else { return };
+        let Phase::Starting { pending, deferred, .. } = &mut self.phase else { return };
         if let Some(next) = pending.pop_front() {
             return self.begin_start(now, next, Start::Initial);
         }

@@ -231,11 +231,15 @@ impl<Tag> Machine<Tag> {
                 _ => self.children.clear_deadline(id),
             }
         }
-        if let Phase::Stopping(stopping) = &mut self.phase
-            && stopping.deadline.is_some_and(|deadline| deadline <= now)
-        {
-            stopping.deadline = None;
-            self.proceed(now, true);
+        match &mut self.phase {
+            Phase::Starting { deadline: Some(deadline), .. } if *deadline <= now => {
+                self.initial_start_timed_out(now);
+            }
+            Phase::Stopping(stopping) if stopping.deadline.is_some_and(|deadline| deadline <= now) => {
+                stopping.deadline = None;
+                self.proceed(now, true);
+            }
+            _ => {}
         }
     }
 

@@ -1,0 +1,161 @@
+use super::*;
+use crate::{Restart, StopMode, Supervisor};
+
+enum Msg {
+    Get(Reply<u64>),
+    Add(u64),
+    /// Answers `true` by another way, then waits for ever.
+    Hang(Reply<()>, oneshot::Sender<()>),
+    Crash,
+    CallSelf(Reply<Result<u64, CallError>>),
+}
+
+struct Counter(u64);
+
+#[async_trait]
+impl Server for Counter {
+    type Message = Msg;
+
+    async fn handle(&mut self, message: Msg, cx: &mut ServerContext<Msg>) -> Result<Flow, BoxError> {
+        match message {
+            Msg::Get(reply) => reply.send(self.0),
+            Msg::Add(n) => self.0 += n,
+            Msg::Hang(_reply, reached) => {
+                let _ = reached.send(());
+                std::future::pending::<()>().await;
+            }
+            Msg::Crash => panic!("as asked"),
+            Msg::CallSelf(reply) => reply.send(cx.address().call(Msg::Get).await),
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+async fn counter(mailbox: Mailbox) -> (Supervisor, Address<Msg>) {
+    let (spec, address) = ChildSpec::server_with("counter", mailbox, || Counter(0));
+    (Supervisor::builder().child(spec.restart(Restart::Permanent)).start().await.unwrap(), address)
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_and_casts_are_handled_in_order() {
+    let (_supervisor, address) = counter(Mailbox::default()).await;
+    for n in 1..=10 {
+        address.cast(Msg::Add(n)).await.unwrap();
+    }
+    address.info(Msg::Add(100)).unwrap();
+    assert_eq!(address.call(Msg::Get).await, Ok(155));
+    assert_eq!(address.dropped_casts(), 0);
+}
+
+/// CR-18 PL-39 an address leads to the next incarnation, whose mailbox is new and whose state is fresh.
+#[tokio::test(start_paused = true)]
+async fn an_address_survives_a_restart_and_what_was_queued_does_not() {
+    let (_supervisor, address) = counter(Mailbox::default()).await;
+    let (reached, at_hang) = oneshot::channel();
+    let running = tokio::spawn({
+        let address = address.clone();
+        async move { address.call(|reply| Msg::Hang(reply, reached)).await }
+    });
+    at_hang.await.unwrap();
+    address.cast(Msg::Add(7)).await.unwrap();
+    address.cast(Msg::Add(7)).await.unwrap();
+    let queued = tokio::spawn({
+        let address = address.clone();
+        async move { address.call(Msg::Get).await }
+    });
+    tokio::task::yield_now().await;
+    let before = tokio::time::Instant::now();
+    _supervisor.terminate_child("counter").await.unwrap();
+    assert_eq!(running.await.unwrap(), Err(CallError::Gone));
+    assert_eq!(queued.await.unwrap(), Err(CallError::Gone));
+    assert_eq!(before.elapsed(), Duration::ZERO, "at once, not at the call's deadline");
+    assert_eq!(address.dropped_casts(), 2);
+    assert_eq!(address.call(Msg::Get).await, Err(CallError::Gone));
+    assert!(!address.is_up());
+    let _ = _supervisor.restart_child("counter").await.unwrap();
+    assert_eq!(address.call(Msg::Get).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_a_server_that_crashes_is_gone_at_once() {
+    let (supervisor, address) = counter(Mailbox::default()).await;
+    address.cast(Msg::Crash).await.unwrap();
+    assert_eq!(address.call(Msg::Get).await, Err(CallError::Gone));
+    let up = loop {
+        let child = supervisor.which_child("counter").await.unwrap().unwrap();
+        if child.state == crate::ChildState::Running && child.child.incarnation.0 == 2 {
+            break child;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(up.restarts, 1);
+    assert_eq!(address.call(Msg::Get).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_a_deadline_of_five_seconds() {
+    let (_supervisor, address) = counter(Mailbox::default()).await;
+    let before = tokio::time::Instant::now();
+    let result = address.call(|reply| Msg::Hang(reply, oneshot::channel().0)).await;
+    assert_eq!(result, Err(CallError::TimedOut(Duration::from_secs(5))));
+    assert_eq!(before.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_mailbox_refuses_or_makes_wait_as_it_was_told() {
+    for when_full in [WhenFull::Refuse, WhenFull::Wait] {
+        let (_supervisor, address) = counter(Mailbox { capacity: 1, when_full }).await;
+        let (reached, at_hang) = oneshot::channel();
+        address.cast(Msg::Hang(Reply(oneshot::channel().0), reached)).await.unwrap();
+        at_hang.await.unwrap();
+        address.cast(Msg::Add(1)).await.unwrap();
+        let third = tokio::time::timeout(Duration::from_secs(1), address.cast(Msg::Add(1))).await;
+        match when_full {
+            WhenFull::Refuse => assert!(matches!(third, Ok(Err(CastError::Full(Msg::Add(1)))))),
+            WhenFull::Wait => assert!(third.is_err(), "it waits"),
+        }
+        address.info(Msg::Add(1)).unwrap();
+    }
+}
+
+/// RT-20 a server that calls itself is told so, instead of waiting for its own deadline.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_calls_itself_is_refused() {
+    let (_supervisor, address) = counter(Mailbox::default()).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(address.call(Msg::CallSelf).await, Ok(Err(CallError::WouldDeadlock)));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+/// RT-25 a cooperative server finishes the message it is at, and takes no further one.
+#[tokio::test(start_paused = true)]
+async fn a_cooperative_server_finishes_its_message() {
+    struct Slow(Arc<Mutex<Vec<u32>>>);
+    #[async_trait]
+    impl Server for Slow {
+        type Message = u32;
+        async fn handle(&mut self, message: u32, _cx: &mut ServerContext<u32>) -> Result<Flow, BoxError> {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0.lock().push(message);
+            Ok(Flow::Continue)
+        }
+        async fn terminate(&mut self, _cx: &mut ServerContext<u32>, _reason: &ExitReason) {
+            self.0.lock().push(0);
+        }
+        fn defaults() -> Settings {
+            Settings { stop_mode: Some(StopMode::Cooperative), ..Settings::default() }
+        }
+    }
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let (spec, address) = ChildSpec::server("slow", {
+        let handled = handled.clone();
+        move || Slow(handled.clone())
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    address.cast(1).await.unwrap();
+    address.cast(2).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    supervisor.shutdown().await.unwrap();
+    assert_eq!(*handled.lock(), [1, 0]);
+    assert_eq!(address.dropped_casts(), 1);
+}
