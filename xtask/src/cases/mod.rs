@@ -36,7 +36,8 @@ pub struct Options {
     /// (`- RI-06 ...`) [default: docs/cases.md of the workspace]
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Print one JSON object: {"covered": {id: [tests]}, "missing": [ids], "unknown": [ids], "not_run": {id: [functions]}}
+    /// Print one JSON object:
+    /// `{"covered": {id: [tests]}, "missing": [ids], "unknown": [ids], "not_run": {id: [functions]}}`
     #[arg(long)]
     json: bool,
     /// Exit with 0 even if cases have no test
