@@ -1,0 +1,7 @@
+//! What an event store promises, tested on both stores, and what only the durable one does.
+
+mod conformance;
+mod crash;
+mod memory;
+mod model;
+mod sqlite;
