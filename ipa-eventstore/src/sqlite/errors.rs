@@ -27,15 +27,18 @@ pub(super) fn opening(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::NotADatabase) => {
             StoreError::NotOurs { path: path.to_owned(), found: "not an SQLite database".to_owned() }
         }
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            StoreError::CannotOpen {
-                path: path.to_owned(),
-                doing: "open",
-                remedy: "check that it is a regular file, and that it, its -wal and -shm files and \
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure,
+        ) => StoreError::CannotOpen {
+            path: path.to_owned(),
+            doing: "open",
+            remedy: "check that it is a regular file, and that it, its -wal and -shm files and \
                          their directory may be read and written",
-                source: Arc::new(error),
-            }
-        }
+            source: Arc::new(error),
+        },
         _ => running(path, error),
     }
 }

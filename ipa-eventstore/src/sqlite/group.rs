@@ -211,7 +211,7 @@ impl<'a> Group<'a> {
             appended.version += 1;
             match self.insert(row.key, appended.version, event) {
                 Ok(position) => appended.position = Some(position),
-                Err(error) if is_constraint(&error) => {
+                Err(error) if is_not_unique(&error) => {
                     self.execute("ROLLBACK TO request")?;
                     return match self.find_duplicate(stream, events)? {
                         // What was created for it is rolled back, so it can only be the stream
@@ -337,11 +337,14 @@ impl<'a> Group<'a> {
     }
 }
 
-fn is_constraint(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+fn is_not_unique(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
 /// SQLite's integers end in the middle of ours; no stream gets there.
 fn sql(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,8 +269,8 @@ impl EventStore for SqliteEventStore {
     }
 
     async fn read_all(&self, read: ReadAll) -> Result<Vec<RecordedEvent>, StoreError> {
-        let before = read.before.map(place).transpose()?;
-        let mut range = Range::new(place(read.after)?, before, read.direction);
+        let (after, before) = (place(read.after)?, read.before.map(place).transpose()?);
+        let mut range = Range::new(after, before, read.direction);
         let room = read.max_count.unwrap_or(usize::MAX);
         let types: Option<Arc<[String]>> = read.event_types.map(Arc::from);
         let of_streams: Option<Arc<[_]>> = read.stream_types.map(Arc::from);

@@ -1,8 +1,8 @@
 //! Opening: which file, is it ours, is it whole. Nothing is written before all of that is known.
 //!
-//! The order matters: the lock first, so that a second writer is refused before it touches anything;
-//! then a look at the header that cannot write (SQLite's `immutable`); then SQLite itself, which may
-//! recover a write-ahead log.
+//! The order matters: first a look at the header that cannot write (SQLite's `immutable`); then the
+//! lock, so that a second writer is refused before it touches anything; then SQLite itself, which
+//! may recover a write-ahead log.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +30,10 @@ pub(super) struct Opened {
 /// Opens the store in this file for writing; creates it where there is none.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let path = resolve(path)?;
+    if size(&path)?.unwrap_or(0) > 0 {
+        // Before the lock too, so that not even a lock file is left beside a file that is not ours.
+        identify(&path)?;
+    }
     let lock = WriterLock::take(&path)?;
     let wal = size(&beside(&path, "-wal"))?.unwrap_or(0);
     if size(&path)?.unwrap_or(0) == 0 {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use ipa_eventstore::{
-    EventStore, Expected, InMemoryEventStore, Position, ReadAll, StoreError, Subscribe,
-};
+use ipa_eventstore::{EventStore, Expected, InMemoryEventStore, Position, ReadAll, StoreError, Subscribe};
 
 use crate::conformance::{Store, conformance, events, next, stream};
 

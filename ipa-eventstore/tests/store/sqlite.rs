@@ -1,18 +1,81 @@
 //! The suite on the durable store, and what only it does.
 
+mod files;
+mod read_only;
+mod writer;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipa_eventstore::SqliteEventStore;
+use ipa_eventstore::{SqliteEventStore, StoreError};
+use rusqlite::Connection;
+use tempfile::TempDir;
 
 use crate::conformance::{Store, conformance};
 
 async fn run(case: impl AsyncFnOnce(Store)) {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteEventStore::open(directory.path().join("events.db")).await.unwrap();
+    let place = Place::new();
+    let store = place.open().await;
     case(Arc::new(store.clone())).await;
     store.close().await.unwrap();
+    assert_eq!(place.files(), ["events.db", "events.db.lock"], "a clean close leaves no log");
 }
 
 mod suite {
     super::conformance! { #[tokio::test(flavor = "multi_thread", worker_threads = 2)] super::super::run }
+}
+
+mod suite_on_one_thread {
+    super::conformance! { #[tokio::test] super::super::run }
+}
+
+/// A directory for one store.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("events.db")
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    async fn open(&self) -> SqliteEventStore {
+        SqliteEventStore::open(self.path()).await.unwrap()
+    }
+
+    async fn open_err(&self) -> StoreError {
+        SqliteEventStore::open(self.path()).await.unwrap_err()
+    }
+
+    /// Another program's connection to the store's file.
+    fn raw(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.raw().query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The names of the directory's files, sorted.
+    fn files(&self) -> Vec<String> {
+        let entries = self.directory.path().read_dir().unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn shared(store: &SqliteEventStore) -> Store {
+    Arc::new(store.clone())
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
 
-use ipa_eventstore::{
-    Appended, Expected, Json, NewEvent, Position, ReadAll, ReadStream, StoreError,
-};
+use ipa_eventstore::{Appended, Expected, Json, NewEvent, Position, ReadAll, ReadStream, StoreError};
 use serde_json::json;
 
 use super::{Store, event, events, id, kind, stream, versions};

@@ -10,9 +10,7 @@ pub mod subscribe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipa_eventstore::{
-    EventStore, Expected, NewEvent, RecordedEvent, StreamId, StreamType, Subscription,
-};
+use ipa_eventstore::{EventStore, Expected, NewEvent, RecordedEvent, StreamId, StreamType, Subscription};
 
 pub type Store = Arc<dyn EventStore>;
 

@@ -1,8 +1,7 @@
 //! Streams: created, listed, deleted.
 
 use ipa_eventstore::{
-    EventStore, Expected, ListStreams, ReadAll, ReadStream, Snapshot, StoreError, StreamId,
-    StreamType,
+    EventStore, Expected, ListStreams, ReadAll, ReadStream, Snapshot, StoreError, StreamId, StreamType,
 };
 
 use super::{Store, event, events, id, kind, stream, versions};

@@ -1,0 +1,276 @@
+//! The file: opened again, not ours, newer, damaged, locked.
+
+use ipa_eventstore::{
+    Durability, EventStore, Expected, ReadAll, ReadStream, Snapshot, SqliteEventStore, SqliteOptions,
+    StoreError,
+};
+use rusqlite::Connection;
+
+use super::{Place, shared};
+use crate::conformance::{event, events, id, stream, versions};
+
+/// ES-42 opening the file again => all data, and positions and duplicates go on where they were.
+#[tokio::test]
+async fn opened_again_everything_is_there() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 2).await;
+    let batch = vec![event("x").actor("ann").metadata(&7).unwrap()];
+    let first = store.append(&a, Expected::Exact(2), batch.clone()).await.unwrap();
+    store.save_snapshot(&a, Snapshot::json(3, 1, "state").unwrap()).await.unwrap();
+    let doomed = stream(&shared(&store), "doomed", 3).await;
+    let all = store.read_all(ReadAll::new()).await.unwrap();
+    let last = all.last().unwrap().position;
+    store.delete_stream(&doomed).await.unwrap();
+    let info = store.stream_info(&a).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = place.open().await;
+    assert_eq!(store.stream_info(&a).await.unwrap(), info);
+    assert_eq!(store.read_all(ReadAll::new()).await.unwrap(), all[..3]);
+    let snapshot = store.load_snapshot(&a).await.unwrap().unwrap();
+    assert_eq!(snapshot, Snapshot::json(3, 1, "state").unwrap());
+    let again = store.append(&a, Expected::Exact(2), batch).await.unwrap();
+    assert!(again.duplicate && again.position == first.position);
+    let next = store.append(&a, Expected::Exact(3), events(1)).await.unwrap();
+    assert!(next.position.unwrap() > last, "not even those deleted before the close are used again");
+    store.close().await.unwrap();
+}
+
+/// ES-31 ES-32 a deleted stream leaves no row behind, whichever connection deletes.
+#[tokio::test]
+async fn deletion_leaves_no_orphans() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 3).await;
+    store.save_snapshot(&a, Snapshot::json(1, 1, &()).unwrap()).await.unwrap();
+    store.delete_stream(&a).await.unwrap();
+    for table in ["streams", "events", "snapshots"] {
+        assert_eq!(place.count(table), 0, "{table}");
+    }
+    store.close().await.unwrap();
+}
+
+/// ES-43 an event that cannot be decoded is an error that names its stream and version.
+#[tokio::test]
+async fn a_damaged_event_is_named_and_never_skipped() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 5).await;
+    let damages = [
+        "UPDATE events SET data = '{' WHERE version = 3",
+        "UPDATE events SET data = CAST(x'22ff22' AS TEXT) WHERE version = 3",
+        "UPDATE events SET metadata = 'no json' WHERE version = 3",
+        "UPDATE events SET event_id = x'00' WHERE version = 3",
+        "UPDATE events SET schema_version = -1 WHERE version = 3",
+        "UPDATE events SET type = ' ' WHERE version = 3",
+        "DELETE FROM events WHERE version = 3",
+    ];
+    for damage in damages {
+        place.raw().execute_batch(damage).unwrap();
+        for read in [ReadStream::new(), ReadStream::new().backward()] {
+            let error = store.read_stream(&a, read).await.unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Damaged { stream: Some(stream), version: Some(3), .. } if *stream == a),
+                "{damage}: {error:?}"
+            );
+            assert!(error.to_string().contains("events.db is damaged at stream a, version 3"), "{error}");
+        }
+        // What is sound stays readable.
+        let before = store.read_stream(&a, ReadStream::new().before(3)).await.unwrap();
+        let after = store.read_stream(&a, ReadStream::new().after(3)).await.unwrap();
+        assert_eq!((versions(&before), versions(&after)), (vec![1, 2], vec![4, 5]));
+    }
+    store.close().await.unwrap();
+}
+
+/// ES-44 ":memory:" would be another database for each connection; it is refused.
+#[tokio::test]
+async fn a_store_is_a_file() {
+    for path in [":memory:", "", "/", ".."] {
+        let error = SqliteEventStore::open(path).await.unwrap_err();
+        assert!(matches!(error, StoreError::Invalid { .. }), "{path:?}: {error:?}");
+    }
+    let place = Place::new();
+    let error = SqliteEventStore::open(place.beside("missing/events.db")).await.unwrap_err();
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+    assert!(error.to_string().contains("missing"), "{error}");
+    std::fs::create_dir(place.path()).unwrap();
+    let error = place.open_err().await;
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+}
+
+/// Paths with what means something in a URI, and an empty file, are fine.
+#[tokio::test]
+async fn odd_paths_and_empty_files() {
+    let place = Place::new();
+    let odd = place.beside("a b?c#d%20é&mode=rw.db");
+    std::fs::write(&odd, "").unwrap();
+    for _ in 0..2 {
+        let store = SqliteEventStore::open(&odd).await.unwrap();
+        assert_eq!(store.path(), odd.canonicalize().unwrap());
+        store.close().await.unwrap();
+    }
+}
+
+/// Another program's file is refused and left as it is, to the byte, with nothing beside it.
+#[tokio::test]
+async fn a_foreign_file_is_not_touched() {
+    let text = Place::new();
+    std::fs::write(text.path(), "dear diary, ".repeat(1000)).unwrap();
+    let short = Place::new();
+    std::fs::write(short.path(), "x").unwrap();
+    let database = Place::new();
+    let connection = Connection::open(database.path()).unwrap();
+    connection.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t (a)").unwrap();
+    connection.close().unwrap();
+    let named = Place::new();
+    let connection = Connection::open(named.path()).unwrap();
+    connection.execute_batch("PRAGMA application_id=77; CREATE TABLE t (a)").unwrap();
+    connection.close().unwrap();
+    for place in [text, short, database, named] {
+        let before = std::fs::read(place.path()).unwrap();
+        let read_only = SqliteEventStore::open_read_only(place.path()).await.unwrap_err();
+        for error in [place.open_err().await, read_only] {
+            assert!(matches!(error, StoreError::NotOurs { .. }), "{error:?}");
+            assert!(error.to_string().contains("events.db"), "{error}");
+        }
+        assert_eq!(std::fs::read(place.path()).unwrap(), before);
+        assert_eq!(place.files(), ["events.db"]);
+    }
+}
+
+/// A store of a newer schema is refused and left as it is.
+#[tokio::test]
+async fn a_newer_schema_is_not_touched() {
+    let place = Place::new();
+    place.open().await.close().await.unwrap();
+    place.raw().pragma_update(None, "user_version", 999).unwrap();
+    let before = std::fs::read(place.path()).unwrap();
+    let error = place.open_err().await;
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, supported: 1, .. }), "{error:?}");
+    assert!(error.to_string().contains("events.db"), "{error}");
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+}
+
+/// A second writer is refused while the first has the store, also by another name of the file.
+#[tokio::test]
+async fn one_writer_at_a_time() {
+    let place = Place::new();
+    let first = place.open().await;
+    let link = place.beside("link.db");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    for path in [place.path(), link] {
+        let error = SqliteEventStore::open(path).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::LockedByAnother { .. }), "{error:?}");
+        assert!(text.contains("events.db.lock"), "{text}");
+        assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+        assert!(text.contains("open_read_only"), "{text}");
+    }
+    stream(&shared(&first), "a", 1).await;
+    first.close().await.unwrap();
+    let second = place.open().await;
+    assert!(second.stream_exists(&id("a")).await.unwrap());
+    second.close().await.unwrap();
+}
+
+/// Dropping the last handle closes the store in the background and gives the lock back.
+#[tokio::test]
+async fn dropping_the_last_handle_closes() {
+    let place = Place::new();
+    let store = place.open().await;
+    let other = store.clone();
+    let a = stream(&shared(&store), "a", 3).await;
+    let following = store.subscribe(ipa_eventstore::Subscribe::stream(&a, 0)).await.unwrap();
+    drop((store, following));
+    assert_eq!(other.stream_version(&a).await.unwrap(), 3, "one handle is left");
+    drop(other);
+    let lock = std::fs::File::open(place.beside("events.db.lock")).unwrap();
+    // Waits until the writer has ended.
+    tokio::task::spawn_blocking(move || lock.lock().unwrap()).await.unwrap();
+    assert_eq!(place.files(), ["events.db", "events.db.lock"]);
+    let store = place.open().await;
+    assert_eq!(store.stream_version(&a).await.unwrap(), 3);
+    store.close().await.unwrap();
+}
+
+/// The files of a store that was not closed are taken up; a damaged page in them is found.
+#[tokio::test]
+async fn after_an_unclean_end_the_file_is_checked() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 500).await;
+    store.close().await.unwrap();
+    let store = place.open().await;
+    store.append(&a, Expected::Any, events(1)).await.unwrap();
+
+    // As the files stand now, a kill would leave them.
+    let copy = |damage: bool| {
+        let crashed = Place::new();
+        std::fs::copy(place.beside("events.db-wal"), crashed.beside("events.db-wal")).unwrap();
+        let mut bytes = std::fs::read(place.path()).unwrap();
+        if damage {
+            for page in (4096 * 2..bytes.len()).step_by(4096) {
+                bytes[page..page + 64].fill(0xAA);
+            }
+        }
+        std::fs::write(crashed.path(), bytes).unwrap();
+        crashed
+    };
+    let crashed = copy(false);
+    let reopened = crashed.open().await;
+    let read = reopened.read_stream(&a, ReadStream::new()).await.unwrap();
+    assert_eq!(versions(&read), (1..=501).collect::<Vec<_>>());
+    reopened.close().await.unwrap();
+
+    let crashed = copy(true);
+    let error = crashed.open_err().await;
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("restore a backup"), "{error}");
+    store.close().await.unwrap();
+}
+
+/// A log without its store is not taken for a new store's.
+#[tokio::test]
+async fn a_log_without_its_store_is_refused() {
+    let place = Place::new();
+    let store = place.open().await;
+    stream(&shared(&store), "a", 3).await;
+    let orphan = Place::new();
+    std::fs::copy(place.beside("events.db-wal"), orphan.beside("events.db-wal")).unwrap();
+    let error = orphan.open_err().await;
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+    assert!(error.to_string().contains("events.db-wal"), "{error}");
+    assert!(!orphan.path().exists());
+    store.close().await.unwrap();
+}
+
+/// What a creation that was cut short left behind is cleared away.
+#[tokio::test]
+async fn a_creation_that_was_cut_short_is_begun_again() {
+    let place = Place::new();
+    std::fs::write(place.beside("events.db.new"), "half a store").unwrap();
+    std::fs::write(place.beside("events.db.new-journal"), "and its journal").unwrap();
+    let store = place.open().await;
+    store.close().await.unwrap();
+    assert_eq!(place.files(), ["events.db", "events.db.lock"]);
+}
+
+/// The durability mode is recorded in the store, whenever it changes.
+#[tokio::test]
+async fn the_durability_mode_is_recorded() {
+    let place = Place::new();
+    let modes =
+        [(Durability::Full, "full"), (Durability::ProcessCrash, "process-crash"), (Durability::Full, "full")];
+    for (count, (mode, recorded)) in (1..).zip(modes) {
+        let store = SqliteOptions::new().durability(mode).open(place.path()).await.unwrap();
+        let name = format!("s{count}");
+        stream(&shared(&store), &name, 1).await;
+        let sql = "SELECT value FROM store WHERE key = 'durability'";
+        let found: String = place.raw().query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, recorded);
+        assert_eq!(store.read_all(ReadAll::new()).await.unwrap().len(), count);
+        store.close().await.unwrap();
+    }
+}
