@@ -1,0 +1,196 @@
+//! Many threads on few keys, with checks that hold at every moment.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use ipa_registry::{Event, Registration, Registry, Subscription, TryRecvError};
+
+const THREADS: usize = 4;
+const KEYS: usize = 6;
+const ROUNDS: usize = 4_000;
+
+/// A value says who put it there, and when in that thread's life.
+type Value = (usize, usize);
+
+/// Xorshift, so that a thread's choices are its own and the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+/// Registers, updates and drops, one entry at a time.
+fn owner(thread: usize, registry: &Registry<usize, Value>, owners: &[AtomicUsize; KEYS]) -> usize {
+    let mut random = Random(0x9e37_79b9 + thread as u64);
+    let mut had = 0;
+    for round in 0..ROUNDS {
+        let key = random.below(KEYS);
+        let registration: Registration<_, _> = match registry.register(key, (thread, round)) {
+            Ok(registration) => registration,
+            Err(refused) => {
+                assert_ne!(refused.standing.0, thread, "this thread owns nothing now");
+                assert_eq!(refused.refused, (thread, round));
+                continue;
+            }
+        };
+        had += 1;
+        let other = owners[key].swap(thread + 1, Ordering::SeqCst);
+        assert_eq!(other, 0, "one owner at a time");
+        assert_eq!(registry.lookup(&key), Some((thread, round)));
+        assert!(registry.list().contains(&(key, (thread, round))));
+        if random.below(2) == 0 {
+            assert_eq!(registration.update((thread, round + ROUNDS)), (thread, round));
+            assert_eq!(registry.lookup(&key), Some((thread, round + ROUNDS)));
+        }
+        let count = registry.count();
+        assert!((1..=THREADS).contains(&count), "{count} entries of {THREADS} threads with one each");
+        assert_eq!(owners[key].swap(0, Ordering::SeqCst), thread + 1, "still the owner");
+        drop(registration);
+        assert!(registry.lookup(&key).is_none_or(|(owner, _)| owner != thread));
+    }
+    had
+}
+
+/// Applies an event that must fit what is known.
+fn apply(known: &mut HashMap<usize, Value>, event: Event<usize, Value>) {
+    match event {
+        Event::Registered { key, value } => assert_eq!(known.insert(key, value), None, "{key} was free"),
+        Event::Updated { key, value } => {
+            let replaced = known.insert(key, value).expect("what is updated stands");
+            assert_eq!(replaced.0, value.0, "by its owner");
+        }
+        Event::Unregistered { key, value } => {
+            assert_eq!(known.remove(&key), Some(value), "it stood, with this value")
+        }
+        _ => unreachable!("there are three kinds"),
+    }
+}
+
+/// Follows by events alone; they must fit each other, per key, without a gap.
+fn strict_follower(mut events: Subscription<usize, Value>, done: &AtomicBool) -> usize {
+    let mut known = HashMap::new();
+    let mut registered = 0;
+    loop {
+        // Read before the queue is, so that an empty queue afterwards is the last.
+        let all_done = done.load(Ordering::SeqCst);
+        match events.try_recv() {
+            Ok(event) => {
+                registered += usize::from(matches!(event, Event::Registered { .. }));
+                apply(&mut known, event);
+            }
+            Err(TryRecvError::Empty) if all_done => break,
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(known, HashMap::new());
+    registered
+}
+
+/// Loses events and lists again; at the end it must know what stands.
+fn lagging_follower(registry: &Registry<usize, Value>, done: &AtomicBool) {
+    let mut events = registry.subscribe_with_capacity(3);
+    let mut known: HashMap<_, _> = registry.list().into_iter().collect();
+    loop {
+        let all_done = done.load(Ordering::SeqCst);
+        match events.try_recv() {
+            Ok(Event::Registered { key, value } | Event::Updated { key, value }) => {
+                known.insert(key, value);
+            }
+            Ok(Event::Unregistered { key, .. }) => {
+                known.remove(&key);
+            }
+            Ok(_) => unreachable!("there are three kinds"),
+            Err(TryRecvError::Lagged(_)) => known = registry.list().into_iter().collect(),
+            Err(TryRecvError::Empty) if all_done => break,
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(known, HashMap::new());
+}
+
+/// RG-12 RG-16 RG-19 RG-26 RG-47 under contention: one owner a key, an exact count, events that fit.
+#[test]
+fn many_threads_on_few_keys() {
+    let registry = Registry::new();
+    let owners = [const { AtomicUsize::new(0) }; KEYS];
+    let done = AtomicBool::new(false);
+    let events = registry.subscribe_with_capacity(3 * THREADS * ROUNDS);
+    thread::scope(|scope| {
+        let (registry, owners, done) = (&registry, &owners, &done);
+        let strict = scope.spawn(move || strict_follower(events, done));
+        let lagging = scope.spawn(move || lagging_follower(registry, done));
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || owner(thread, registry, owners))).collect();
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        // Before the followers are joined, and whatever came of the owners: they end only when this is set.
+        done.store(true, Ordering::SeqCst);
+        let had: usize = results.into_iter().map(|result| result.expect("an owner's check failed")).sum();
+        assert_eq!(strict.join().expect("a check of the events failed"), had);
+        lagging.join().expect("the lagging follower's state was wrong");
+    });
+    assert!(registry.is_empty());
+    assert_eq!(registry.list(), []);
+}
+
+/// RG-47 whoever subscribes and then lists misses nothing, however many changes run meanwhile.
+#[test]
+fn subscribe_then_list_has_no_gap() {
+    let registry = Registry::new();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let churn = scope.spawn(|| {
+            let mut random = Random(7);
+            let mut owners: [Option<Registration<usize, usize>>; KEYS] = Default::default();
+            let mut value = 0;
+            while !done.load(Ordering::SeqCst) {
+                value += 1;
+                let key = random.below(KEYS);
+                match owners[key].take() {
+                    Some(owner) if random.below(2) == 0 => {
+                        owner.update(value);
+                        owners[key] = Some(owner);
+                    }
+                    Some(owner) => drop(owner),
+                    None => owners[key] = Some(registry.register(key, value).expect("nobody else registers")),
+                }
+            }
+            owners
+        });
+        let followers: Vec<_> = (0..300)
+            .map(|_| {
+                let events = registry.subscribe_with_capacity(1 << 20);
+                (events, registry.list().into_iter().collect::<HashMap<_, _>>())
+            })
+            .collect();
+        done.store(true, Ordering::SeqCst);
+        let owners = churn.join().unwrap();
+        let standing: HashMap<_, _> = registry.list().into_iter().collect();
+        assert_eq!(standing.len(), owners.iter().flatten().count());
+        for (mut events, mut known) in followers {
+            loop {
+                match events.try_recv() {
+                    Ok(Event::Registered { key, value } | Event::Updated { key, value }) => {
+                        known.insert(key, value);
+                    }
+                    Ok(Event::Unregistered { key, .. }) => {
+                        known.remove(&key);
+                    }
+                    Ok(_) => unreachable!("there are three kinds"),
+                    Err(TryRecvError::Empty) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(known, standing);
+        }
+    });
+}
