@@ -18,6 +18,10 @@ pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) 
                 tracing::debug!(%child, %reason, "child ended");
             }
         }
+        Note::Restarting { child, .. } => tracing::debug!(%child, "child is being restarted"),
+        Note::Stalled(stuck) => {
+            tracing::error!(children = stuck.len(), "supervisor cannot end: it waits for stuck children");
+        }
         Note::RestartFailed(child, reason) => tracing::warn!(%child, %reason, "restart of child failed"),
         Note::ShutdownError(child, reason) => tracing::warn!(%child, %reason, "child did not stop cleanly"),
         Note::Stuck(child) => {

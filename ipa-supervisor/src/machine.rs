@@ -279,6 +279,13 @@ pub enum Note {
         /// Whether by policy it is to be restarted.
         restart: bool,
     },
+    /// A child that ended is being started again.
+    Restarting {
+        /// The child, as it ended.
+        child: ChildRef,
+        /// How it ended.
+        reason: ExitReason,
+    },
     /// An attempt to restart a child failed; the next one follows, if the intensity allows.
     RestartFailed(ChildRef, ExitReason),
     /// A child was asked to stop and ended otherwise than by a clean shutdown.
@@ -287,6 +294,8 @@ pub enum Note {
     Stuck(ChildRef),
     /// A stuck child has ended after all.
     Reaped(ChildRef),
+    /// The stop of the supervisor has got as far as it can: these children do not end.
+    Stalled(Vec<StuckChild>),
     /// Too many restarts: the supervisor stops.
     GaveUp(ExitReason),
 }

@@ -75,6 +75,12 @@ impl ExitReason {
         Self::Failed(Arc::from(error.into()))
     }
 
+    /// The reason for a panic, from what [`catch_unwind`](std::panic::catch_unwind) or a
+    /// [`JoinError`](tokio::task::JoinError::into_panic) has of it. A payload that is no text becomes `panic: <non-string>`.
+    pub fn panicked(payload: Box<dyn std::any::Any + Send>) -> Self {
+        Self::Panicked(crate::child::panic_text(payload))
+    }
+
     /// The error that stands behind this reason, if it is one.
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {

@@ -86,10 +86,12 @@ impl<Tag> Machine<Tag> {
 
     /// Starts a child again, if that is not once too often.
     pub(super) fn restart(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
+        let Some(slot) = self.children.get(id) else { return };
         if self.window.admit(now, self.options.intensity) {
+            let child = slot.child(id);
+            self.note(Note::Restarting { child, reason });
             return self.begin_start(now, id, Start::Restart);
         }
-        let Some(slot) = self.children.get(id) else { return };
         let cause = Cause::Intensity { child: slot.policy.id.clone(), last: Box::new(reason) };
         let reason = ExitReason::Shutdown(cause);
         self.note(Note::GaveUp(reason.clone()));

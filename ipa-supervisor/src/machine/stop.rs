@@ -165,6 +165,7 @@ impl<Tag> Machine<Tag> {
             for tag in std::mem::take(&mut stopping.waiting) {
                 self.reply(Some(tag), Err(Refusal::Stuck(stuck.clone())));
             }
+            self.note(Note::Stalled(stuck.clone()));
             self.actions.push_back(Action::Stalled(stuck));
         }
     }
@@ -246,8 +247,17 @@ impl<Tag> Machine<Tag> {
     /// A child says of itself that it will not end soon.
     pub(super) fn lingers(&mut self, now: Duration, id: SlotId, incarnation: Incarnation) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
-        if matches!(slot.state, State::Stopping(_) | State::Killed(_)) {
-            self.call_stuck(now, id);
+        match &slot.state {
+            State::Stopping(_) | State::Killed(_) => self.call_stuck(now, id),
+            // Its start has failed, and what it had started cannot be rolled back for now.
+            State::Starting(_) => {
+                if let State::Starting(start) = self.children.enter(id, State::Undefined, None) {
+                    let ending = Ending { start: Some(start), timed_out: true };
+                    self.children.enter(id, State::Killed(ending), None);
+                }
+                self.call_stuck(now, id);
+            }
+            State::Undefined | State::Running | State::Stuck(_) => {}
         }
     }
 

@@ -1,0 +1,298 @@
+//! A pod as a child: a nested supervisor, plus key, permit and status.
+//!
+//! There is no loop here. What makes a pod more than a supervisor hangs on its lease, in this order of dropping: the permit, the
+//! task's key, the word that it has ended. So each of them outlasts the last child, process or closure that works for the pod.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipa_supervisor::{
+    BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Note, Restart, Settings,
+    StartError, StopMode,
+};
+use tokio::sync::SetOnce;
+use tokio::time::Instant;
+
+use crate::admission::{AdmitError, Permit};
+use crate::error::{StartPodError, panicked};
+use crate::host::{Host, Predecessor, Reservation, caught};
+use crate::pod::PodRef;
+use crate::scope::PodScope;
+use crate::task::TaskId;
+
+pub(crate) struct PodChild {
+    host: Arc<Host>,
+    plan: Plan,
+    running: Option<RunningPod>,
+}
+
+/// Where the pod's key comes from.
+pub(crate) enum Plan {
+    /// It was reserved by the call that starts the pod; if that is a restart, once the predecessor has ended.
+    Reserved { reservation: Option<Reservation>, predecessor: Option<Predecessor> },
+    /// It is reserved by the pod itself: it is a child of a supervisor of the user's.
+    Own(TaskId),
+}
+
+struct RunningPod {
+    pod: PodRef,
+    nested: NestedSupervisor,
+    revoked: Option<Arc<SetOnce<()>>>,
+}
+
+impl PodChild {
+    pub(crate) fn new(host: Arc<Host>, plan: Plan) -> Self {
+        Self { host, plan, running: None }
+    }
+
+    fn reservation(&mut self) -> Result<(Reservation, Option<Predecessor>), StartPodError> {
+        match &mut self.plan {
+            Plan::Reserved { reservation, predecessor } => match reservation.take() {
+                Some(reservation) => Ok((reservation, predecessor.take())),
+                None => Err(StartPodError::Draining),
+            },
+            Plan::Own(task) => {
+                let reservation = self.host.reserve(task.clone(), self.host.factory.clone(), None)?;
+                Ok((reservation, None))
+            }
+        }
+    }
+
+    /// Everything up to the moment at which the pod is active.
+    async fn start(
+        &mut self,
+        cx: &mut Context,
+        pod: &PodRef,
+        predecessor: Option<Predecessor>,
+    ) -> Result<(), StartPodError> {
+        let (permit, _place) = self.admitted(cx, pod, predecessor).await?;
+        let (guard, revoked) = permit.into_parts();
+        cx.lease().tie(guard);
+
+        let task = pod.task().clone();
+        let scope = PodScope::new(pod.clone(), self.host.registry.clone());
+        let made = catch_unwind(AssertUnwindSafe(|| pod.0.factory.make(&scope)));
+        let spec = match made {
+            Ok(Ok(spec)) => spec,
+            Ok(Err(source)) => return Err(StartPodError::Factory { task, source: Arc::from(source) }),
+            Err(payload) => {
+                let source = panicked(&ExitReason::panicked(payload));
+                return Err(StartPodError::Factory { task, source });
+            }
+        };
+        let timeout = spec.start_timeout;
+        let builder = spec
+            .supervisor()
+            .directory(Arc::new(self.host.registry.directory(task.clone())))
+            .observer(Arc::new(self.observer(pod)));
+        let running = self.running.insert(RunningPod {
+            pod: pod.clone(),
+            nested: NestedSupervisor::new(builder),
+            revoked,
+        });
+        // Set here alone, before the pod's end.
+        let _ = pod.0.supervisor.set(Some(running.nested.handle()));
+        let begun = Instant::now();
+        match running.live(cx, &self.host, Stage::Init).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
+                Ok(StartError::ChildFailed(failure)) if failure.timed_out && begun.elapsed() >= timeout => {
+                    StartPodError::TimedOut { task, timeout, child: Some(failure.child.clone()) }
+                }
+                Ok(StartError::ChildFailed(failure)) => StartPodError::ChildFailed { task, failure },
+                Ok(StartError::Ended(reason)) => StartPodError::Ended { task, reason },
+                Ok(StartError::Stuck(children)) => {
+                    let children = children.into_iter().map(|stuck| stuck.0).collect();
+                    StartPodError::Stuck { task, children }
+                }
+                Ok(error) => StartPodError::Factory { task, source: Arc::new(error) },
+                Err(source) => StartPodError::Factory { task, source: Arc::from(source) },
+            }),
+        }
+    }
+
+    /// Waits for the predecessor's end, a place to start and the permit, unless the pod is told to stop.
+    async fn admitted(
+        &self,
+        cx: &Context,
+        pod: &PodRef,
+        predecessor: Option<Predecessor>,
+    ) -> Result<(Permit, Option<tokio::sync::OwnedSemaphorePermit>), StartPodError> {
+        let task = pod.task().clone();
+        let way_clear = async {
+            if let Some(predecessor) = &predecessor {
+                // Asked here rather than by the caller: a restart whose caller goes away before this runs has done nothing.
+                let old = &predecessor.0;
+                let reason: Arc<str> = "restart".into();
+                self.host.stopping(old, Some(reason.clone()));
+                old.want_stop(Some(reason));
+                tokio::select! {
+                    biased;
+                    _ = old.0.ended.wait() => {}
+                    _ = old.0.is_stuck.wait() => {
+                        let children = old.0.stuck.lock().clone();
+                        return Err(StartPodError::Stuck { task: task.clone(), children });
+                    }
+                }
+                // From here on the key leads to this pod.
+                if let Some(key) = pod.0.key.lock().upgrade() {
+                    key.registration.update(pod.clone());
+                }
+            }
+            self.host.starting(pod);
+            let place = match &self.host.starting {
+                None => None,
+                // The semaphore is never closed.
+                Some(starting) => starting.clone().acquire_owned().await.ok(),
+            };
+            let timeout = self.host.admission_timeout;
+            let asked = tokio::time::timeout(timeout, caught(self.host.admission.admit(&task))).await;
+            match asked {
+                Err(_) => Err(StartPodError::TimedOut { task: task.clone(), timeout, child: None }),
+                Ok(Ok(Ok(permit))) => Ok((permit, place)),
+                Ok(Ok(Err(error))) => Err(refused(task.clone(), error)),
+                Ok(Err(panic)) => {
+                    Err(StartPodError::Unavailable { task: task.clone(), source: panicked(&panic) })
+                }
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            reason = cx.stopped() => reason,
+            cause = pod.0.stop_wanted.wait() => ExitReason::Shutdown(cause.clone()),
+            result = way_clear => return result,
+        };
+        Err(StartPodError::Ended { task: pod.task().clone(), reason })
+    }
+
+    fn observer(&self, pod: &PodRef) -> impl Fn(&Note) + Send + Sync + 'static {
+        let (host, pod) = (self.host.clone(), pod.clone());
+        move |note| match note {
+            Note::Restarting { child, reason } => host.child_restarted(&pod, child, reason),
+            Note::GaveUp(reason) => host.stopping(&pod, Some(reason.to_string().into())),
+            Note::Stuck(child) => pod.0.stuck.lock().push(child.clone()),
+            Note::Reaped(child) => pod.0.stuck.lock().retain(|stuck| stuck != child),
+            Note::Stalled(_) => host.stuck(&pod),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Init,
+    Run,
+}
+
+impl RunningPod {
+    /// Drives the pod's supervisor, and passes on what may end it: its parent, a stop of the pod, the loss of its permit.
+    async fn live(&mut self, cx: &Context, host: &Host, stage: Stage) -> Result<Exit, BoxError> {
+        let supervisor = self.nested.handle();
+        let (pod, revoked) = (&self.pod, self.revoked.as_deref());
+        let mut own = cx.clone();
+        let nested = &mut self.nested;
+        let life = async move {
+            match stage {
+                Stage::Init => nested.init(&mut own).await.map(|_| Exit::Normal),
+                Stage::Run => nested.run(&mut own).await,
+            }
+        };
+        tokio::pin!(life);
+        let (mut parent_spoke, mut stop_seen, mut revoke_seen) = (false, false, false);
+        loop {
+            tokio::select! {
+                biased;
+                () = wait(revoked), if !revoke_seen => {
+                    revoke_seen = true;
+                    host.stopping(pod, Some("the permit to run was revoked".into()));
+                    supervisor.kill(Cause::Revoked);
+                }
+                reason = cx.stopped(), if !parent_spoke => {
+                    parent_spoke = true;
+                    host.stopping(pod, Some(reason.to_string().into()));
+                    if pod.0.is_stuck.initialized() {
+                        cx.report_stuck();
+                    }
+                }
+                cause = pod.0.stop_wanted.wait(), if !stop_seen => {
+                    stop_seen = true;
+                    supervisor.request_shutdown(cause.clone());
+                }
+                ended = &mut life => return ended,
+            }
+        }
+    }
+}
+
+/// Waits for a signal that may not exist.
+async fn wait(signal: Option<&SetOnce<()>>) {
+    match signal {
+        Some(signal) => {
+            signal.wait().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn refused(task: TaskId, error: AdmitError) -> StartPodError {
+    match error {
+        AdmitError::StreamNotFound => StartPodError::StreamNotFound(task),
+        AdmitError::OwnedElsewhere(owner) => StartPodError::OwnedElsewhere { task, owner },
+        AdmitError::Unavailable(source) => StartPodError::Unavailable { task, source: Arc::from(source) },
+    }
+}
+
+#[async_trait]
+impl Child for PodChild {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let (Reservation { key, end }, predecessor) = self.reservation()?;
+        let pod = end.pod.clone();
+        *pod.0.key.lock() = Arc::downgrade(&key);
+        // Of what is tied to a lease, the latest goes first: the key before the word that it is free.
+        let lease = cx.lease();
+        lease.tie(end);
+        lease.tie(Box::new(key) as Box<dyn Any + Send>);
+        drop(lease);
+        // Set here alone: an incarnation's init is called once.
+        let _ = pod.0.child.set(cx.child().clone());
+        match self.start(cx, &pod, predecessor).await {
+            Ok(()) => {
+                self.host.active(&pod);
+                Ok(Init::Ready)
+            }
+            Err(error) => {
+                *pod.0.reason.lock() = Some(match &error {
+                    StartPodError::Ended { reason, .. } => reason.clone(),
+                    StartPodError::ChildFailed { failure, .. } => {
+                        ExitReason::Shutdown(Cause::FailedToStart(failure.clone()))
+                    }
+                    error => ExitReason::failed(error.clone()),
+                });
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        let Some(running) = self.running.as_mut() else {
+            return Err("a pod's run was called before its init".into());
+        };
+        let ended = running.live(cx, &self.host, Stage::Run).await;
+        *running.pod.0.reason.lock() = Some(match &ended {
+            Ok(exit) => exit.clone().into(),
+            Err(error) => ExitReason::failed(error.to_string()),
+        });
+        ended
+    }
+
+    fn defaults() -> Settings {
+        Settings {
+            restart: Some(Restart::Temporary),
+            kind: Some(Kind::Supervisor),
+            stop_mode: Some(StopMode::CooperativeInit),
+            ..Settings::default()
+        }
+    }
+}

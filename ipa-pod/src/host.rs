@@ -1,0 +1,232 @@
+//! What the pods of one pod supervisor share, and how a task's key is reserved.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use ipa_registry::Registration;
+use ipa_supervisor::{ChildRef, DynamicRef, ExitReason};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, broadcast};
+use tokio::time::Instant;
+
+use crate::admission::Admission;
+use crate::error::StartPodError;
+use crate::event::PodEvent;
+use crate::pod::{PodRef, PodStatus, Shared};
+use crate::registry::PodRegistry;
+use crate::spec::PodFactory;
+use crate::task::TaskId;
+
+pub(crate) struct Host {
+    pub(crate) registry: PodRegistry,
+    pub(crate) admission: Arc<dyn Admission>,
+    pub(crate) factory: Arc<dyn PodFactory>,
+    pub(crate) events: broadcast::Sender<PodEvent>,
+    pub(crate) admission_timeout: Duration,
+    /// How many pods there may be: a place each, held with the key.
+    pub(crate) places: Option<(usize, Arc<Semaphore>)>,
+    /// How many pods may start at once: a place each, held during the start.
+    pub(crate) starting: Option<Arc<Semaphore>>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) totals: Totals,
+}
+
+/// What only ever grows.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) started: AtomicU64,
+    pub(crate) start_failures: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) child_restarts: AtomicU64,
+    pub(crate) stuck: AtomicU64,
+}
+
+/// What holds a task's key. Held by the pod's lease, and by a restart until the successor's lease has it.
+pub(crate) struct KeyHold {
+    pub(crate) registration: Registration<TaskId, PodRef>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// A reserved key and the pod that is to come. Dropped unused, the pod has ended. Fields drop in this order: `Ended` is
+/// published when the key is free.
+pub(crate) struct Reservation {
+    pub(crate) key: Arc<KeyHold>,
+    pub(crate) end: PodEnd,
+}
+
+impl Host {
+    /// Reserves a task's key, atomically, for a pod that is to come.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        task: TaskId,
+        factory: Arc<dyn PodFactory>,
+        parent: Option<DynamicRef>,
+    ) -> Result<Reservation, StartPodError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(StartPodError::Draining);
+        }
+        // Running is answered before full; the registration below is what decides.
+        if let Some(pod) = self.registry.pods.lookup(&task) {
+            return Err(already_started(pod));
+        }
+        let place = match &self.places {
+            None => None,
+            Some((max, places)) => match places.clone().try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => return Err(StartPodError::AtCapacity(*max)),
+            },
+        };
+        let pod = self.new_pod(task.clone(), factory, parent);
+        let registration = match self.registry.pods.register(task, pod.clone()) {
+            Ok(registration) => registration,
+            Err(refused) => return Err(already_started(refused.standing)),
+        };
+        Ok(Reservation { key: Arc::new(KeyHold { registration, _place: place }), end: self.end(pod) })
+    }
+
+    /// Takes hold of a pod's key for its successor. `None`: its key is free, or about to be.
+    pub(crate) fn succeed(
+        self: &Arc<Self>,
+        old: &PodRef,
+    ) -> Result<Option<(Reservation, Predecessor)>, StartPodError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(StartPodError::Draining);
+        }
+        let Some(key) = old.0.key.lock().upgrade() else { return Ok(None) };
+        if old.0.succeeded.swap(true, Ordering::AcqRel) {
+            return Err(already_started(old.clone()));
+        }
+        let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), old.0.parent.clone());
+        Ok(Some((Reservation { key, end: self.end(pod) }, Predecessor(old.clone()))))
+    }
+
+    fn new_pod(&self, task: TaskId, factory: Arc<dyn PodFactory>, parent: Option<DynamicRef>) -> PodRef {
+        PodRef(Arc::new(Shared {
+            task,
+            status: Mutex::new(PodStatus::Starting),
+            created: Instant::now(),
+            started_at: SystemTime::now(),
+            restarts: AtomicU64::new(0),
+            metadata: Mutex::default(),
+            registry: self.registry.clone(),
+            factory,
+            supervisor: SetOnce::new(),
+            parent,
+            child: SetOnce::new(),
+            key: Mutex::new(Weak::new()),
+            succeeded: AtomicBool::new(false),
+            stop_wanted: SetOnce::new(),
+            stuck: Mutex::default(),
+            is_stuck: SetOnce::new(),
+            announced: AtomicBool::new(false),
+            was_active: AtomicBool::new(false),
+            reason: Mutex::new(None),
+            ended: SetOnce::new(),
+        }))
+    }
+
+    fn end(self: &Arc<Self>, pod: PodRef) -> PodEnd {
+        PodEnd { pod, host: self.clone() }
+    }
+
+    pub(crate) fn publish(&self, event: PodEvent) {
+        // An error says only that nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn starting(&self, pod: &PodRef) {
+        pod.0.announced.store(true, Ordering::Release);
+        tracing::debug!(task = %pod.task(), "pod is starting");
+        self.publish(PodEvent::Starting(pod.clone()));
+    }
+
+    pub(crate) fn active(&self, pod: &PodRef) {
+        pod.0.was_active.store(true, Ordering::Release);
+        self.totals.started.fetch_add(1, Ordering::Relaxed);
+        if pod.enter(PodStatus::Active) {
+            tracing::info!(task = %pod.task(), "pod is active");
+            self.publish(PodEvent::Active(pod.clone()));
+        }
+    }
+
+    pub(crate) fn stopping(&self, pod: &PodRef, reason: Option<Arc<str>>) {
+        if pod.enter(PodStatus::Stopping) {
+            tracing::info!(task = %pod.task(), reason = reason.as_deref(), "pod is stopping");
+            self.publish(PodEvent::Stopping { pod: pod.clone(), reason });
+        }
+    }
+
+    pub(crate) fn stuck(&self, pod: &PodRef) {
+        pod.enter(PodStatus::Stuck);
+        if pod.0.is_stuck.set(()).is_ok() {
+            let children = pod.0.stuck.lock().clone();
+            self.totals.stuck.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end");
+            self.publish(PodEvent::Stuck { pod: pod.clone(), children });
+        }
+    }
+
+    pub(crate) fn child_restarted(&self, pod: &PodRef, child: &ChildRef, reason: &ExitReason) {
+        pod.0.restarts.fetch_add(1, Ordering::Relaxed);
+        self.totals.child_restarts.fetch_add(1, Ordering::Relaxed);
+        self.publish(PodEvent::ChildRestarted {
+            pod: pod.clone(),
+            child: child.clone(),
+            reason: reason.clone(),
+        });
+    }
+}
+
+fn already_started(pod: PodRef) -> StartPodError {
+    let status = pod.status();
+    StartPodError::AlreadyStarted { pod, status }
+}
+
+/// The pod whose key a restart has taken hold of. While this lives there is no second successor.
+pub(crate) struct Predecessor(pub(crate) PodRef);
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        self.0.0.succeeded.store(false, Ordering::Release);
+    }
+}
+
+/// Says, when dropped, that a pod has ended.
+pub(crate) struct PodEnd {
+    pub(crate) pod: PodRef,
+    host: Arc<Host>,
+}
+
+impl Drop for PodEnd {
+    fn drop(&mut self) {
+        let shared = &self.pod.0;
+        // Whoever waited for a supervisor that never came to be is told so.
+        let _ = shared.supervisor.set(None);
+        let reason = shared.reason.lock().take().unwrap_or(ExitReason::Killed);
+        let was_active = shared.was_active.load(Ordering::Acquire);
+        let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
+        total.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended");
+        let _ = shared.ended.set(reason.clone());
+        if !shared.announced.load(Ordering::Acquire) {
+            return;
+        }
+        self.host.publish(PodEvent::Ended { pod: self.pod.clone(), reason, was_active });
+    }
+}
+
+/// Polls foreign code with panics caught.
+pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, ExitReason> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(payload) => Poll::Ready(Err(ExitReason::panicked(payload))),
+    })
+    .await
+}

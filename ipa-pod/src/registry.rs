@@ -1,0 +1,101 @@
+//! The two registries: pods by task id, children by task id and child id.
+//!
+//! They are the only truth about who runs. A pod's key is reserved before anything of it starts and free after the last of it
+//! has ended; a child's entry stands from before its `init` until its incarnation is over.
+
+use ipa_registry::{Registration, Registry};
+use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Published};
+
+use crate::pod::PodRef;
+use crate::scope::LookupError;
+use crate::task::TaskId;
+
+/// Who runs: pods by task id, and their children by task id and child id. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct PodRegistry {
+    pub(crate) pods: Registry<TaskId, PodRef>,
+    pub(crate) children: Registry<(TaskId, ChildId), ChildEntry>,
+}
+
+impl PodRegistry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The pods, by task id.
+    pub fn pods(&self) -> &Registry<TaskId, PodRef> {
+        &self.pods
+    }
+
+    /// The running incarnations of pods' children, by task id and child id.
+    pub fn children(&self) -> &Registry<(TaskId, ChildId), ChildEntry> {
+        &self.children
+    }
+
+    /// What a child of a task's pod has published, if it is a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]: there is no such child now, it has published nothing, or something of another type.
+    pub fn find<T: Clone + Send + Sync + 'static>(
+        &self,
+        task: &TaskId,
+        child: &ChildId,
+    ) -> Result<T, LookupError> {
+        let entry = self.children.lookup(&(task.clone(), child.clone()));
+        let Some(published) = entry.and_then(|entry| entry.published) else {
+            return Err(LookupError::NotFound { task: task.clone(), child: child.clone() });
+        };
+        published.get().ok_or_else(|| LookupError::WrongType {
+            task: task.clone(),
+            child: child.clone(),
+            expected: std::any::type_name::<T>(),
+            found: published.type_name(),
+        })
+    }
+
+    pub(crate) fn directory(&self, task: TaskId) -> PodDirectory {
+        PodDirectory { task, children: self.children.clone() }
+    }
+}
+
+/// A running incarnation of a pod's child.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChildEntry {
+    /// The child, and which run of it.
+    pub child: ChildRef,
+    /// What it has published, usually an address.
+    pub published: Option<Published>,
+}
+
+/// The children of one pod, as their supervisor enters them.
+pub(crate) struct PodDirectory {
+    task: TaskId,
+    children: Registry<(TaskId, ChildId), ChildEntry>,
+}
+
+impl Directory for PodDirectory {
+    fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
+        let key = (self.task.clone(), child.id.clone());
+        let entry = ChildEntry { child: child.clone(), published: None };
+        // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
+        let registration = self
+            .children
+            .register(key, entry)
+            .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
+        Ok(Box::new(Entered { registration, child: child.clone() }))
+    }
+}
+
+struct Entered {
+    registration: Registration<(TaskId, ChildId), ChildEntry>,
+    child: ChildRef,
+}
+
+impl Entry for Entered {
+    fn publish(&self, address: Published) {
+        self.registration.update(ChildEntry { child: self.child.clone(), published: Some(address) });
+    }
+}

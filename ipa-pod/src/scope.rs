@@ -1,0 +1,96 @@
+//! What a pod's factory is given, and hands on to the children.
+
+use ipa_supervisor::{Address, ChildId};
+use thiserror::Error;
+
+use crate::pod::PodRef;
+use crate::registry::PodRegistry;
+use crate::task::TaskId;
+
+/// A pod from the inside: which task it is for, and how its children find each other. Cheap to clone, and weak: it keeps
+/// nothing alive.
+///
+/// ```
+/// # use ipa_pod::{PodScope, PodSpec};
+/// # use ipa_supervisor::{BoxError, ChildSpec, Reply};
+/// # enum StateMsg { Get(Reply<u64>) }
+/// fn pod(scope: &PodScope) -> Result<PodSpec, BoxError> {
+///     let scope = scope.clone();
+///     Ok(PodSpec::new().child(ChildSpec::task("reader", move |_cx| {
+///         let scope = scope.clone();
+///         async move {
+///             let state = scope.address::<StateMsg>("state")?; // whoever that is by then
+///             println!("{}: {}", scope.task(), state.call(StateMsg::Get).await?);
+///             Ok::<(), BoxError>(())
+///         }
+///     })))
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PodScope {
+    pod: PodRef,
+    registry: PodRegistry,
+}
+
+impl PodScope {
+    pub(crate) fn new(pod: PodRef, registry: PodRegistry) -> Self {
+        Self { pod, registry }
+    }
+
+    /// The task that the pod is for.
+    pub fn task(&self) -> &TaskId {
+        self.pod.task()
+    }
+
+    /// The pod.
+    pub fn pod(&self) -> &PodRef {
+        &self.pod
+    }
+
+    /// The address of a mailbox server among the pod's children. It leads to whoever is the child, across its restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]: no such child is up now, or its messages are of another type.
+    pub fn address<M: Send + 'static>(&self, child: impl Into<ChildId>) -> Result<Address<M>, LookupError> {
+        self.find(child)
+    }
+
+    /// Whatever a child of the pod has published, if it is a `T`.
+    ///
+    /// # Errors
+    ///
+    /// As [`address`](Self::address).
+    pub fn find<T: Clone + Send + Sync + 'static>(
+        &self,
+        child: impl Into<ChildId>,
+    ) -> Result<T, LookupError> {
+        self.registry.find(self.task(), &child.into())
+    }
+}
+
+/// Why a child's address was not to be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The pod has no such child now, or it has published no address yet.
+    #[error("task `{task}` has no child `{child}` with an address now")]
+    NotFound {
+        /// The task.
+        task: TaskId,
+        /// The child.
+        child: ChildId,
+    },
+    /// The child's address is of another type.
+    #[error("child `{child}` of task `{task}` has published a {found}, not a {expected}")]
+    WrongType {
+        /// The task.
+        task: TaskId,
+        /// The child.
+        child: ChildId,
+        /// The type that was asked for.
+        expected: &'static str,
+        /// The type that is there.
+        found: &'static str,
+    },
+}
