@@ -21,6 +21,7 @@ mod message;
 mod millis;
 mod nested;
 mod ports;
+mod process;
 mod reason;
 mod server;
 mod spec;
@@ -41,6 +42,7 @@ pub use self::lease::{Lease, WeakLease};
 pub use self::machine::{ChildCounts, ChildInfo, ChildRef, ChildState, Incarnation, Note};
 pub use self::nested::NestedSupervisor;
 pub use self::ports::{Directory, Entry, Observer, Published};
+pub use self::process::{Output, Process, ProcessEnd, ProcessError, ProcessInfo, ProcessWatch, StopSignal};
 pub use self::reason::{BoxError, Cause, Exit, ExitReason, StartFailure};
 pub use self::server::{
     Address, CallError, CastError, Flow, Mailbox, Reply, Server, ServerContext, WhenFull,
