@@ -38,6 +38,7 @@
 //! # Ok::<(), ipa_eventstore::StoreError>(()) }).unwrap();
 //! ```
 
+mod admission;
 mod error;
 mod event;
 mod id;
@@ -53,6 +54,7 @@ pub mod subscription;
 mod time;
 mod wakeups;
 
+pub use admission::StoreAdmission;
 pub use error::{Cause, StoreError};
 pub use event::{NewEvent, RecordedEvent};
 pub use id::{EventId, StreamId, StreamType};

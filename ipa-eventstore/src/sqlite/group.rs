@@ -144,7 +144,6 @@ impl<'a> Group<'a> {
     }
 
     fn write_one(&mut self, write: &Write) -> rusqlite::Result<Outcome> {
-        let before = self.row;
         self.execute("SAVEPOINT request")?;
         match self.apply(write) {
             Ok(outcome) => {
@@ -152,9 +151,9 @@ impl<'a> Group<'a> {
                 Ok(outcome)
             }
             Err(Stop::Refused(error)) => {
+                // `row` needs no rolling back: it is set only when a write has gone through.
                 self.execute("ROLLBACK TO request")?;
                 self.execute("RELEASE request")?;
-                self.row = before;
                 Ok(Outcome { answer: Err(error), publish: false })
             }
             Err(Stop::Failed(error)) => Err(error),
