@@ -31,6 +31,8 @@ enum Step {
     Terminate(usize, usize),
     RestartChild(usize, usize),
     Advance(u64),
+    /// An end at the very moment at which the pod's oldest restart is this many milliseconds older than the window.
+    EndAtTheEdge(usize, usize, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -297,8 +299,18 @@ async fn run(program: Vec<Step>) -> Result<(), TestCaseError> {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 ("", "")
             }
+            Step::EndAtTheEdge(..) => ("", ""),
         };
         prop_assert_eq!(expected, answer, "step {} {:?}: the answer", n, step);
+        if let Step::EndAtTheEdge(task, child, past) = step
+            && let Some(oldest) = model.pods.get(&task).and_then(|pod| pod.restarts.first().copied())
+        {
+            let wait = (oldest + 5000 + past).saturating_sub(model.now);
+            model.now += wait;
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            model.end(task, child, How::Error);
+            real.end(task, child, How::Error);
+        }
         // A paused clock moves only when nothing else is left to do: after this all has come to rest.
         tokio::time::sleep(Duration::from_millis(1)).await;
         model.now += 1;
@@ -336,6 +348,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => task.clone().prop_map(Step::Start),
         2 => task.clone().prop_map(Step::Stop),
         2 => task.clone().prop_map(Step::Restart),
+        2 => (task.clone(), child.clone(), 0u64..2).prop_map(|(task, child, past)| Step::EndAtTheEdge(task, child, past)),
         8 => (task.clone(), child.clone(), how).prop_map(|(task, child, how)| Step::End(task, child, how)),
         2 => (task.clone(), child.clone()).prop_map(|(task, child)| Step::Terminate(task, child)),
         2 => (task, child).prop_map(|(task, child)| Step::RestartChild(task, child)),
