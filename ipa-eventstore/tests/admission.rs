@@ -19,11 +19,11 @@ async fn admits(admission: impl Admission) {
         let admission = &admission;
         async move { admission.admit(&task).await }
     };
-    ask("there").await.unwrap();
+    let _permit = ask("there").await.unwrap();
     assert!(matches!(ask("elsewhere").await, Err(AdmitError::StreamNotFound)));
     assert!(matches!(ask("Nul\0inside").await, Err(AdmitError::StreamNotFound)));
     // An empty stream is a stream; a second pod is not for the store to refuse.
-    ask("there").await.unwrap();
+    let _second = ask("there").await.unwrap();
 }
 
 fn unavailable(answer: Result<ipa_pod::Permit, AdmitError>) {
@@ -60,7 +60,7 @@ async fn the_sqlite_store_admits_tasks_whose_stream_exists() {
 
     // Looking is allowed to whoever may only read.
     let reader = SqliteEventStore::open_read_only(&path).await.unwrap();
-    reader.admit(&TaskId::new("there").unwrap()).await.unwrap();
+    let _permit = reader.admit(&TaskId::new("there").unwrap()).await.unwrap();
 }
 
 /// PL-03 stream missing: the start says so, and leaves no entry and no child; created, the same start succeeds.
