@@ -194,3 +194,28 @@ fn subscribe_then_list_has_no_gap() {
         }
     });
 }
+
+/// RG-22 RG-47 updates from several threads at once: each hands back what the one before it put there, and the events
+/// come in that order.
+#[test]
+fn updates_and_their_events_have_one_order() {
+    const UPDATES: usize = 10_000;
+    let registry = Registry::new();
+    let owner = registry.register("a", (THREADS, 0)).unwrap();
+    let mut events = registry.subscribe_with_capacity(THREADS * UPDATES);
+    let replaced_by: HashMap<Value, Value> = thread::scope(|scope| {
+        let update = |thread| {
+            let owner = &owner;
+            move || (0..UPDATES).map(|n| (owner.update((thread, n)), (thread, n))).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(update(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(replaced_by.len(), THREADS * UPDATES, "each value was handed back once");
+    let mut last = (THREADS, 0);
+    while let Ok(event) = events.try_recv() {
+        assert_eq!(replaced_by.get(&last), Some(event.value()));
+        last = *event.value();
+    }
+    assert_eq!(owner.value(), last);
+}

@@ -1,6 +1,12 @@
 //! That keys spread evenly, and what identity an entry has.
 
+use std::{
+    sync::{Barrier, mpsc},
+    thread,
+};
+
 use super::*;
+use crate::subscription::Subscription;
 
 fn fullest(keys: impl Iterator<Item = u64>) -> (usize, usize) {
     let mut shards = [0; SHARDS];
@@ -60,4 +66,40 @@ fn an_entry_is_removed_by_its_id_and_not_by_its_key() {
     shard.unregister(hash, first_id);
     assert_eq!(second.value(), 2);
     assert_eq!(shard.common.count(), 1);
+}
+
+/// RG-47 who subscribes while a register waits for the lock gets its event: whether anybody listens is asked under it.
+#[test]
+fn a_register_that_waited_for_the_lock_knows_its_subscribers() {
+    /// Its clone, made under the lock, stops there twice.
+    struct Slow(Option<Barrier>);
+    impl Clone for Slow {
+        fn clone(&self) -> Self {
+            for barrier in self.0.iter().cycle().take(2) {
+                barrier.wait();
+            }
+            Self(None)
+        }
+    }
+    let shard = Arc::new(Shard::new(Arc::new(Common::new())));
+    let slow = Arc::new(Slow(Some(Barrier::new(2))));
+    let _standing = shard.register(hash_of(&1), 1, Arc::clone(&slow));
+    let (about_to, is_about_to) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| shard.copy_into(&mut Vec::new(), |entry| Slow::clone(&entry.value)));
+        let barrier = slow.0.as_ref().unwrap();
+        barrier.wait();
+        // The lock is held from here on.
+        let register = scope.spawn(|| {
+            about_to.send(()).unwrap();
+            shard.register(hash_of(&2), 2, Arc::new(Slow(None)))
+        });
+        is_about_to.recv().unwrap();
+        // Only so that a wrong order shows: a right one passes however far the other thread is.
+        (0..1000).for_each(|_| thread::yield_now());
+        let mut events = Subscription::new(&shard.common, 1);
+        barrier.wait();
+        let _registered = register.join().unwrap();
+        assert!(matches!(events.try_recv(), Ok(Event::Registered { key: 2, .. })));
+    });
 }
