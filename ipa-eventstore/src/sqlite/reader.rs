@@ -83,8 +83,8 @@ impl Readers {
     /// Waits (blocking) until the reads that run have given their connections back.
     pub(super) fn wait(&self, at_most: Duration) {
         let mut pool = self.pool.lock();
-        let all_back = |pool: &mut Pool| pool.lent > 0;
-        let _ = self.returned.wait_while_for(&mut pool, all_back, at_most);
+        let some_lent = |pool: &mut Pool| pool.lent > 0;
+        let _ = self.returned.wait_while_for(&mut pool, some_lent, at_most);
     }
 }
 
