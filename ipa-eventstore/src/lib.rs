@@ -66,3 +66,8 @@ pub use snapshot::Snapshot;
 pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
 pub use store::EventStore;
 pub use subscription::{Source, Subscribe, Subscription};
+
+/// The README's code, compiled and run: this crate is the one that sees the whole stack.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
