@@ -227,7 +227,7 @@ impl Process {
     ///
     /// let jobs = DynamicSupervisor::builder().start().await?;
     /// let (spec, end) = Process::shell("exit 3").once("job");
-    /// jobs.start_child(spec).await?;
+    /// let _child = jobs.start_child(spec).await?;
     /// let ProcessEnd::Exited { status, .. } = end.await else { unreachable!() };
     /// assert_eq!(status.code(), Some(3));
     /// # jobs.shutdown().await?;

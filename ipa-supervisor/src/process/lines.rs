@@ -132,13 +132,15 @@ impl<F: FnMut(&[u8])> Split<F> {
         self.push(bytes);
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(LONGEST) {
-            if self.rest.len() + piece.len() > LONGEST {
-                self.end();
-            }
+    fn push(&mut self, mut bytes: &[u8]) {
+        while let Some((piece, more)) = bytes.split_at_checked(LONGEST - self.rest.len())
+            && !more.is_empty()
+        {
             self.rest.extend_from_slice(piece);
+            self.end();
+            bytes = more;
         }
+        self.rest.extend_from_slice(bytes);
     }
 
     fn end(&mut self) {
@@ -146,3 +148,6 @@ impl<F: FnMut(&[u8])> Split<F> {
         self.rest.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
