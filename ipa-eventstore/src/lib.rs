@@ -49,6 +49,7 @@ mod request;
 mod rules;
 mod snapshot;
 mod sqlite;
+mod state_manager;
 mod store;
 pub mod subscription;
 mod time;
@@ -64,6 +65,9 @@ pub use position::Position;
 pub use request::{Appended, Direction, Expected, ListStreams, ReadAll, ReadStream, StreamInfo};
 pub use snapshot::Snapshot;
 pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
+pub use state_manager::{
+    Aggregate, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager, Versioned,
+};
 pub use store::EventStore;
 pub use subscription::{Source, Subscribe, Subscription};
 

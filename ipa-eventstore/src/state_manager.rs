@@ -1,0 +1,106 @@
+//! The event-sourced child: it keeps the state of one stream, and is the one way to change it.
+//!
+//! - [`aggregate`] is what the user writes; [`handle`] is what callers and readers hold.
+//! - [`manager`] is the child; [`replay`] makes its state from the stream; [`snapshots`] shortens that.
+//!
+//! The one trick: the state is a value that is replaced whole, and only by what stored events amount to. So there is nothing to undo
+//! after a conflict, a failure or a panic, and what readers see has always happened.
+
+mod aggregate;
+mod error;
+mod handle;
+mod manager;
+mod replay;
+mod snapshots;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ipa_supervisor::{ChildId, ChildSpec};
+
+pub use aggregate::{Aggregate, Versioned};
+pub use error::{ExecuteError, ReplayError, StateGone};
+pub use handle::{Executed, StateHandle};
+
+use crate::{EventStore, StreamId};
+use manager::Manager;
+
+/// A child that keeps the state of a stream: event sourcing as a child type. See [`Aggregate`] for an example.
+///
+/// # What it does
+///
+/// - **Start**: it takes the stream's snapshot, if there is one that it understands, and applies the events after it. The
+///   stream must exist. An event that cannot be decoded fails the start with an error that names it ([`ReplayError`]).
+/// - **A command** is decided on the state; its events are appended with [`Expected::Exact`](crate::Expected::Exact), then applied, then
+///   published, then it is answered. One that has no events is answered without an append, one that is refused leaves all as it was.
+/// - **A conflict** (somebody else appended) makes it read on and decide again, [`max_conflicts`](Self::max_conflicts) times.
+/// - **An append of unknown fate** is sent again with the same event ids, four times within 760 ms; a store that is unavailable is
+///   answered as that, at once.
+/// - **A crash** loses nothing: the next incarnation makes the same state from the stream. What was queued is answered with
+///   [`Gone`](ExecuteError::Gone), what was under way with [`Lost`](ExecuteError::Lost).
+/// - **A stop** lets the command in hand finish ([`Cooperative`](ipa_supervisor::StopMode::Cooperative), unless the spec says otherwise).
+/// - **Snapshots**, if the aggregate has them, are saved every [so many events](Self::snapshot_every) on a task of their own, and when the
+///   child ends without a crash. One that cannot be saved is logged, and costs nothing but time at the next start.
+///
+/// # Who else may append
+///
+/// Anybody, at the price of a conflict; no event is lost, or applied twice. But the state manager does not follow its stream: it
+/// is meant to be the one that writes it. What others append is seen by the next command that has events; until then commands are
+/// decided on, and readers see, the state of before. Whoever must see each event of a stream [subscribes](EventStore::subscribe) to it.
+///
+/// Deleting the stream under a state manager that is up is not for use: stop it first.
+#[must_use = "a state manager does nothing until a supervisor is given its child spec"]
+pub struct StateManager<A> {
+    config: Config,
+    aggregate: PhantomData<fn() -> A>,
+}
+
+struct Config {
+    store: Arc<dyn EventStore>,
+    stream: StreamId,
+    snapshot_every: u64,
+    max_conflicts: u32,
+}
+
+impl<A: Aggregate> StateManager<A> {
+    /// A state manager for this stream.
+    pub fn new(store: Arc<dyn EventStore>, stream: StreamId) -> Self {
+        let config = Config { store, stream, snapshot_every: 100, max_conflicts: 8 };
+        Self { config, aggregate: PhantomData }
+    }
+
+    /// After how many events a snapshot is saved, if the aggregate [has them](Aggregate::SNAPSHOT_SCHEMA). Default: 100. 0: only when
+    /// the child ends.
+    pub fn snapshot_every(mut self, events: u64) -> Self {
+        self.config.snapshot_every = events;
+        self
+    }
+
+    /// How often a command that met a conflict is decided again before it is answered with [`ExecuteError::Conflict`]. Default: 8.
+    pub fn max_conflicts(mut self, conflicts: u32) -> Self {
+        self.config.max_conflicts = conflicts;
+        self
+    }
+
+    /// The state manager as a child, and the way to it.
+    ///
+    /// The child publishes a clone of the handle in its supervisor's directory.
+    pub fn child(self, id: impl Into<ChildId>) -> (ChildSpec, StateHandle<A>) {
+        let handle = StateHandle::new();
+        let route = handle.clone();
+        let config = Arc::new(self.config);
+        let spec = ChildSpec::new(id, move || Manager::new(config.clone(), route.clone()));
+        (spec, handle)
+    }
+}
+
+impl<A> fmt::Debug for StateManager<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateManager")
+            .field("stream", &self.config.stream)
+            .field("snapshot_every", &self.config.snapshot_every)
+            .field("max_conflicts", &self.config.max_conflicts)
+            .finish_non_exhaustive()
+    }
+}

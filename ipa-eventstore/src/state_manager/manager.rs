@@ -1,0 +1,215 @@
+//! The child: one incarnation of a state manager.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ipa_supervisor::{BoxError, Child, Context, Exit, ExitReason, Init, Settings, StopMode};
+
+use super::Config;
+use super::aggregate::{Aggregate, Versioned};
+use super::error::{ExecuteError, ReplayError};
+use super::handle::{Answer, Executed, Open, StateHandle};
+use super::replay;
+use super::snapshots::Snapshots;
+use crate::{Appended, Expected, NewEvent, StoreError};
+
+pub(super) struct Manager<A: Aggregate> {
+    config: Arc<Config>,
+    handle: StateHandle<A>,
+    open: Option<Open<A>>,
+    /// What is published. It is replaced whole, and only by what the stored events amount to.
+    current: Arc<Versioned<A>>,
+    /// Whether the stream may have events of ours that `current` has not.
+    behind: bool,
+    snapshots: Snapshots,
+}
+
+/// How long to wait before an append of unknown fate is sent again; after the last, it is given up.
+const RETRIES: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+
+/// What became of an append, if the store said.
+enum Outcome {
+    Stored(Appended),
+    Conflict { actual: u64 },
+}
+
+impl<A: Aggregate> Manager<A> {
+    pub(super) fn new(config: Arc<Config>, handle: StateHandle<A>) -> Self {
+        let current = Arc::new(Versioned::initial(&config.stream));
+        let snapshots = Snapshots::new(config.clone());
+        Self { config, handle, open: None, current, behind: false, snapshots }
+    }
+
+    async fn execute(&mut self, command: A::Command) -> Answer<A> {
+        if self.behind {
+            self.catch_up(self.current.version).await?;
+        }
+        let mut attempts = 0;
+        loop {
+            let current = self.current.clone();
+            let events = current.state.decide(&command).map_err(ExecuteError::Rejected)?;
+            attempts += 1;
+            if events.is_empty() {
+                return Ok(Executed { version: current.version, events: 0 });
+            }
+            let encoded: Result<Vec<NewEvent>, _> = events.iter().map(A::encode).collect();
+            let records = encoded.map_err(ExecuteError::Encode)?;
+            let outcome = self.append(current.version, &records).await;
+            self.behind = matches!(outcome, Err(ExecuteError::Indeterminate(_)));
+            match outcome? {
+                Outcome::Stored(appended) => {
+                    self.take_in(&current, &events, appended).await?;
+                    return Ok(Executed { version: appended.version, events: events.len() });
+                }
+                Outcome::Conflict { actual } => {
+                    self.catch_up(actual).await?;
+                    if attempts > u64::from(self.config.max_conflicts) {
+                        let stream = self.config.stream.clone();
+                        return Err(ExecuteError::Conflict { stream, attempts });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the events after a version. While their fate is unknown, sends them again, with the same ids.
+    async fn append(&self, version: u64, events: &[NewEvent]) -> Result<Outcome, ExecuteError<A::Rejection>> {
+        let Config { store, stream, .. } = &*self.config;
+        let mut retries = RETRIES.iter();
+        let mut unknown = false;
+        loop {
+            let error = match store.append(stream, Expected::Exact(version), events.to_vec()).await {
+                Ok(appended) => return Ok(Outcome::Stored(appended)),
+                // Ids are looked at before the version, so an earlier try is not stored; nor will it be, because its version
+                // is taken.
+                Err(StoreError::Conflict { actual, .. }) => return Ok(Outcome::Conflict { actual }),
+                Err(error) => error,
+            };
+            unknown |= matches!(error, StoreError::Indeterminate(_));
+            if !unknown {
+                return Err(ExecuteError::Store(error));
+            }
+            // Whatever this try was answered, an earlier one may be stored.
+            match retries.next() {
+                Some(pause) if error.is_retryable() => tokio::time::sleep(*pause).await,
+                _ => return Err(ExecuteError::Indeterminate(error)),
+            }
+        }
+    }
+
+    /// Applies and publishes what was stored.
+    async fn take_in(
+        &mut self,
+        before: &Versioned<A>,
+        events: &[A::Event],
+        appended: Appended,
+    ) -> Result<(), ExecuteError<A::Rejection>> {
+        let next = before.version + events.len() as u64;
+        if appended.version == next && !appended.duplicate {
+            let mut state = before.clone();
+            events.iter().for_each(|event| state.apply(event));
+            self.publish(state);
+            return Ok(());
+        }
+        // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and perhaps
+        // long in the state: only the store knows.
+        if appended.version > before.version {
+            self.behind = true;
+            self.catch_up(appended.version).await.map_err(|error| match error {
+                ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
+                error => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what others have appended; `actual` is a version that the stream has been seen at.
+    async fn catch_up(&mut self, actual: u64) -> Result<(), ExecuteError<A::Rejection>> {
+        let Config { store, stream, .. } = &*self.config;
+        let known = Versioned::clone(&self.current);
+        let read = match actual >= known.version {
+            true => replay::read_on(&**store, stream, known).await,
+            // Not the stream that this state was made from: it was deleted, and one of its name made.
+            false => replay::load(&**store, stream).await.map(|(state, _)| state),
+        };
+        match read {
+            Ok(state) => {
+                self.behind = false;
+                self.publish(state);
+            }
+            Err(ReplayError::Store(error)) => return Err(ExecuteError::Store(error)),
+            Err(error) => return Err(ExecuteError::Replay(error)),
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, state: Versioned<A>) {
+        if state.version != self.current.version {
+            self.current = Arc::new(state);
+            self.handle.publish(self.current.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl<A: Aggregate> Child for Manager<A> {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let (state, begun) = replay::load(&*self.config.store, &self.config.stream).await?;
+        self.snapshots.begin_at(begun);
+        self.current = Arc::new(state);
+        // Open before it is published, so that whoever is woken by the state can execute.
+        self.open = Some(self.handle.open());
+        self.handle.publish(self.current.clone());
+        cx.publish(self.handle.clone());
+        Ok(Init::Ready)
+    }
+
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        // Owned by this call, so that the mailbox is closed when it is over, returned or dropped.
+        let Some(mut open) = self.open.take() else {
+            return Err("a state manager's run was called before its init".into());
+        };
+        loop {
+            self.snapshots.if_due(&self.current, cx);
+            let ask = tokio::select! {
+                biased;
+                reason = cx.stopped() => return Ok(stopped(reason)),
+                Some(ask) = open.next() => ask,
+            };
+            let answer = self.execute(ask.command).await;
+            let unreadable = match &answer {
+                Err(ExecuteError::Replay(error)) => Some(error.clone()),
+                _ => None,
+            };
+            // A caller that does not wait any more does not mind.
+            let _ = ask.reply.send(answer);
+            if let Some(error) = unreadable {
+                return Err(error.into());
+            }
+        }
+    }
+
+    async fn terminate(&mut self, cx: &mut Context, reason: &ExitReason) {
+        self.open = None;
+        if !reason.is_abnormal() {
+            self.snapshots.finish(&self.current, cx).await;
+        }
+    }
+
+    fn defaults() -> Settings {
+        Settings { stop_mode: Some(StopMode::Cooperative), ..Settings::default() }
+    }
+}
+
+fn stopped(reason: ExitReason) -> Exit {
+    match reason {
+        ExitReason::Shutdown(cause) => Exit::Shutdown(cause),
+        _ => Exit::Normal,
+    }
+}
