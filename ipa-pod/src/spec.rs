@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, ChildSpec, Restart, RestartIntensity, Settings, Shutdown, Supervisor, SupervisorBuilder,
+    AutoShutdown, BoxError, ChildSpec, Restart, RestartIntensity, Settings, Shutdown, Strategy, Supervisor,
+    SupervisorBuilder,
 };
 
 use crate::scope::PodScope;
@@ -13,6 +14,8 @@ use crate::scope::PodScope;
 ///
 /// | option | default | effect |
 /// |---|---|---|
+/// | [`strategy`](Self::strategy) | one_for_one | who is restarted when a child ends that is to be |
+/// | [`auto_shutdown`](Self::auto_shutdown) | never | whether significant children that end shut the pod down |
 /// | [`intensity`](Self::intensity) | 3 in 5 s | more restarts than that and the pod gives up |
 /// | [`start_timeout`](Self::start_timeout) | 30 s | a start of the children that takes longer is rolled back |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 10 s | when all children that are left are killed side by side |
@@ -36,6 +39,8 @@ use crate::scope::PodScope;
 #[must_use = "a spec does nothing until a pod is started with it"]
 pub struct PodSpec {
     children: Vec<ChildSpec>,
+    strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     intensity: RestartIntensity,
     pub(crate) start_timeout: Duration,
     shutdown_timeout: Duration,
@@ -47,6 +52,8 @@ impl Default for PodSpec {
     fn default() -> Self {
         Self {
             children: Vec::new(),
+            strategy: Strategy::default(),
+            auto_shutdown: AutoShutdown::default(),
             intensity: RestartIntensity::default(),
             start_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
@@ -75,6 +82,18 @@ impl PodSpec {
     /// Adds children, in this order.
     pub fn children<S: Into<ChildSpec>>(mut self, specs: impl IntoIterator<Item = S>) -> Self {
         self.children.extend(specs.into_iter().map(Into::into));
+        self
+    }
+
+    /// Who is restarted when a child ends that is to be. Default: that child alone.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Whether [significant](ChildSpec::significant) children that end by themselves shut the pod down. Default: never.
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
         self
     }
 
@@ -119,6 +138,8 @@ impl PodSpec {
     pub(crate) fn supervisor(self) -> SupervisorBuilder {
         Supervisor::builder()
             .children(self.children)
+            .strategy(self.strategy)
+            .auto_shutdown(self.auto_shutdown)
             .intensity(self.intensity)
             .start_timeout(self.start_timeout)
             .shutdown_timeout(self.shutdown_timeout)

@@ -1,5 +1,6 @@
 //! What supervisors of both kinds are built from, and how they are started: as a root, on a task of their own, or nested.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -22,7 +23,9 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    fn driver(self, port: Arc<Port>, lease: Lease, nested: bool) -> Result<Driver, SpecError> {
+    fn driver(mut self, port: Arc<Port>, lease: Lease, nested: bool) -> Result<Driver, SpecError> {
+        // Supervisors that are started together should not wait in step.
+        self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
         let defaults = self.surroundings.defaults;
         let slots = self.children.into_iter().enumerate();
         let children: Vec<_> =

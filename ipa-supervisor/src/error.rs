@@ -16,6 +16,12 @@ pub enum SpecError {
     /// Two children of the initial list have the same id.
     #[error("two children have the id `{0}`: ids are unique within a supervisor")]
     DuplicateChild(ChildId),
+    /// A significant child is permanent: it has no end by itself.
+    #[error("child `{0}` is significant and permanent: it has no end by itself that could count")]
+    PermanentSignificant(ChildId),
+    /// A significant child where nothing shuts down.
+    #[error("child `{0}` is significant, but its supervisor's auto_shutdown is never")]
+    UselessSignificant(ChildId),
     /// The restart intensity's window has no length.
     #[error("the restart intensity's window `within` is zero: it needs a length")]
     ZeroWindow,
@@ -68,6 +74,9 @@ pub enum StartChildError {
     /// The dynamic supervisor has as many children as it may.
     #[error("the supervisor has {0} children, its maximum")]
     MaxChildren(usize),
+    /// The spec makes no sense in this supervisor.
+    #[error(transparent)]
+    Spec(SpecError),
     /// Its start failed.
     #[error(transparent)]
     Failed(Arc<StartFailure>),
@@ -184,6 +193,7 @@ impl StartChildError {
                 Self::AlreadyPresent(id)
             }
             Refusal::MaxChildren(max) => Self::MaxChildren(max),
+            Refusal::Spec(error) => Self::Spec(error),
             Refusal::Failed(failure) => Self::Failed(failure),
             Refusal::Cancelled => Self::Cancelled,
             Refusal::Stuck(stuck) => Self::Stuck(stuck),

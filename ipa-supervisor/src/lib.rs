@@ -55,6 +55,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod blueprint;
 mod child;
 mod context;
@@ -82,6 +83,7 @@ mod supervisor;
 
 pub use async_trait::async_trait;
 
+pub use self::backoff::Backoff;
 pub use self::child::{Child, End, Init, IntoExit};
 pub use self::context::Context;
 pub use self::dynamic::{DynamicSupervisor, DynamicSupervisorBuilder};
@@ -100,5 +102,8 @@ pub use self::reason::{BoxError, Cause, Exit, ExitReason, StartFailure};
 pub use self::server::{
     Address, CallError, CastError, Flow, Mailbox, Reply, Server, ServerContext, WhenFull,
 };
-pub use self::spec::{ChildId, ChildSpec, Kind, OneShotSpec, Policy, Restart, Settings, Shutdown, StopMode};
+pub use self::spec::{
+    AutoShutdown, ChildId, ChildSpec, Kind, OneShotSpec, Policy, Restart, Settings, Shutdown,
+    SignificantRestart, StopMode, Strategy,
+};
 pub use self::supervisor::{Supervisor, SupervisorBuilder};

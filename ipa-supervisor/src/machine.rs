@@ -11,7 +11,7 @@
 //! Two disciplines share it: an ordered supervisor (ids are unique, children start one after the other and stop in reverse)
 //! and a dynamic one (ids are labels, all start and stop side by side, nothing is kept of a child that ended).
 //!
-//! The files: [`children`](self) keeps the table, `start`, `exit` and `stop` hold one group of rules each.
+//! The files: `children` keeps the table; `start`, `exit`, `group` and `stop` hold one group of rules each.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,6 +30,7 @@
 
 mod children;
 mod exit;
+mod group;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -42,14 +43,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::children::{Children, Start, State};
+use self::children::{Children, Slot, Start, State};
+use self::group::Group;
 use self::stop::Stopping;
+use crate::backoff::Jitter;
 use crate::child::End;
 use crate::error::{SpecError, StuckChild};
 use crate::intensity::{RestartIntensity, RestartWindow};
 use crate::millis;
 use crate::reason::{Cause, ExitReason, StartFailure};
-use crate::spec::{ChildId, Kind, Policy};
+use crate::spec::{AutoShutdown, ChildId, Kind, Policy, Restart, Strategy};
 
 /// A child's place in its supervisor. Rises with every child that is added, so order of slots is order of start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +74,10 @@ impl fmt::Display for Incarnation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MachineOptions {
+    /// Who is restarted when a child ends that is to be. Default: that child alone. A dynamic supervisor knows no other.
+    pub strategy: Strategy,
+    /// Whether significant children shut the supervisor down. Default: never.
+    pub auto_shutdown: AutoShutdown,
     /// How many restarts are too many. Default: more than 3 in 5 seconds.
     pub intensity: RestartIntensity,
     /// How long a killed child may take to be gone before it is called stuck. Default: 1 second.
@@ -86,16 +93,21 @@ pub struct MachineOptions {
     pub shutdown_timeout: Option<Duration>,
     /// How many children a dynamic supervisor may have, whatever their state. Default: no limit.
     pub max_children: Option<usize>,
+    /// What the jitter of backoffs comes from. Default: 0.
+    pub seed: u64,
 }
 
 impl Default for MachineOptions {
     fn default() -> Self {
         Self {
+            strategy: Strategy::default(),
+            auto_shutdown: AutoShutdown::default(),
             intensity: RestartIntensity::default(),
             kill_grace: Duration::from_secs(1),
             start_timeout: None,
             shutdown_timeout: None,
             max_children: None,
+            seed: 0,
         }
     }
 }
@@ -246,6 +258,8 @@ pub enum Refusal {
     AlreadyPresent(SlotId),
     /// The limit on children is reached.
     MaxChildren(usize),
+    /// The spec makes no sense here.
+    Spec(SpecError),
     /// There is no such child.
     NotFound,
     /// The child is running.
@@ -373,7 +387,10 @@ pub struct Machine<Tag> {
     discipline: Discipline,
     phase: Phase<Tag>,
     children: Children<Tag>,
+    /// The group restart that is under way.
+    group: Option<Group<Tag>>,
     window: RestartWindow,
+    jitter: Jitter,
     actions: VecDeque<Action<Tag>>,
 }
 
@@ -412,6 +429,7 @@ impl<Tag> Machine<Tag> {
             if machine.children.by_id(&policy.id).is_some() {
                 return Err(SpecError::DuplicateChild(policy.id));
             }
+            machine.check(&policy)?;
             machine.children.insert(slot, policy, true);
             pending.push_back(slot);
         }
@@ -437,7 +455,9 @@ impl<Tag> Machine<Tag> {
             discipline,
             phase: Phase::Starting { pending: VecDeque::new(), deferred: Vec::new(), deadline: None },
             children: Children::default(),
+            group: None,
             window: RestartWindow::default(),
+            jitter: Jitter::new(options.seed),
             actions: VecDeque::new(),
         })
     }
@@ -497,6 +517,20 @@ impl<Tag> Machine<Tag> {
         matches!(self.phase, Phase::Stopping(_) | Phase::Done)
     }
 
+    /// Whether a child makes sense in this supervisor.
+    fn check(&self, policy: &Policy) -> Result<(), SpecError> {
+        if !policy.significant {
+            return Ok(());
+        }
+        if policy.restart == Restart::Permanent {
+            return Err(SpecError::PermanentSignificant(policy.id.clone()));
+        }
+        if self.options.auto_shutdown == AutoShutdown::Never || self.discipline == Discipline::Dynamic {
+            return Err(SpecError::UselessSignificant(policy.id.clone()));
+        }
+        Ok(())
+    }
+
     fn find(&self, target: &Target) -> Option<SlotId> {
         match target {
             Target::Id(id) => self.children.by_id(id),
@@ -507,7 +541,15 @@ impl<Tag> Machine<Tag> {
     fn command(&mut self, now: Duration, command: Command<Tag>) {
         match &mut self.phase {
             Phase::Stopping(_) | Phase::Done => self.refuse(command, Refusal::ShuttingDown),
-            Phase::Running => self.execute(now, command),
+            Phase::Running => match self.waits_for_group(&command) {
+                None => self.execute(now, command),
+                Some(Err(())) => self.refuse(command, Refusal::WouldDeadlock),
+                Some(Ok(())) => {
+                    if let Some(group) = &mut self.group {
+                        group.deferred.push(command);
+                    }
+                }
+            },
             Phase::Starting { pending, deferred, .. } => {
                 let waits = match &command.op {
                     Op::Start(..) | Op::Restart(_) | Op::Delete(_) => true,
@@ -527,6 +569,22 @@ impl<Tag> Machine<Tag> {
                 }
             }
         }
+    }
+
+    /// Whether a command queues behind the group restart that is under way, and if so, whether its caller may: a child whose
+    /// start is part of that may not.
+    fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), ()>> {
+        let group = self.group.as_ref()?;
+        let waits = match &command.op {
+            Op::Start(..) => true,
+            Op::Restart(target) | Op::Delete(target) => {
+                let slot = self.find(target).and_then(|id| Some((id, self.children.get(id)?)));
+                slot.is_some_and(|(id, slot)| group.holds(id) && matches!(slot.state, State::Undefined))
+            }
+            Op::Terminate(_) => false,
+        };
+        let inside = command.caller.and_then(|slot| self.children.get(slot));
+        waits.then(|| if inside.is_some_and(Slot::is_group_start) { Err(()) } else { Ok(()) })
     }
 
     fn execute(&mut self, now: Duration, command: Command<Tag>) {

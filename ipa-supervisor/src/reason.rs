@@ -128,6 +128,11 @@ pub enum Cause {
         /// How that child had ended.
         last: Box<ExitReason>,
     },
+    /// A [significant](crate::ChildSpec::significant) child ended by itself, and its supervisor with it.
+    Significant {
+        /// The child.
+        child: ChildId,
+    },
     /// A supervisor could not start this child of its initial list, and rolled the start back.
     FailedToStart(Arc<StartFailure>),
     /// The permit to run was lost (for a pod: the task's ownership went to another machine).
@@ -144,6 +149,7 @@ impl fmt::Display for Cause {
             Self::Intensity { child, last } => {
                 write!(f, "too many restarts, the last of child `{child}` ({last})")
             }
+            Self::Significant { child } => write!(f, "significant child `{child}` ended"),
             Self::FailedToStart(failure) => failure.fmt(f),
             Self::Revoked => f.write_str("the permit to run was revoked"),
             Self::Own(None) => f.write_str("its own decision"),

@@ -220,7 +220,7 @@ impl<M: Send + 'static> Address<M> {
         timeout: Duration,
         message: impl FnOnce(Reply<T>) -> M,
     ) -> Result<T, CallError> {
-        let (inbox, task) = self.open().ok_or(CallError::Gone)?;
+        let Open { inbox, task } = self.open().ok_or(CallError::Gone)?;
         if task.is_some() && task == tokio::task::try_id() {
             return Err(CallError::WouldDeadlock);
         }
@@ -247,7 +247,7 @@ impl<M: Send + 'static> Address<M> {
     ///
     /// Dropped before it returns, nothing was sent.
     pub async fn cast(&self, message: M) -> Result<(), CastError<M>> {
-        let Some((inbox, _)) = self.open() else { return Err(CastError::Gone(message)) };
+        let Some(Open { inbox, .. }) = self.open() else { return Err(CastError::Gone(message)) };
         self.post(&inbox, Envelope { message, cast: true }).await.map_err(|refused| match refused {
             Refused::Closed(envelope) => CastError::Gone(envelope.message),
             Refused::Full(envelope) => CastError::Full(envelope.message),
@@ -260,7 +260,7 @@ impl<M: Send + 'static> Address<M> {
     ///
     /// [`CastError::Gone`], with the message.
     pub fn info(&self, message: M) -> Result<(), CastError<M>> {
-        let Some((inbox, _)) = self.open() else { return Err(CastError::Gone(message)) };
+        let Some(Open { inbox, .. }) = self.open() else { return Err(CastError::Gone(message)) };
         inbox
             .push(0, Envelope { message, cast: true })
             .map_err(|Closed(envelope)| CastError::Gone(envelope.message))
@@ -276,9 +276,9 @@ impl<M: Send + 'static> Address<M> {
         self.0.dropped_casts.load(Ordering::Relaxed)
     }
 
-    fn open(&self) -> Option<(Arc<Inbox<Envelope<M>, 1>>, Option<tokio::task::Id>)> {
+    fn open(&self) -> Option<Open<M>> {
         let current = self.0.current.lock();
-        current.as_ref().map(|open| (open.inbox.clone(), open.task))
+        current.as_ref().map(|open| Open { inbox: open.inbox.clone(), task: open.task })
     }
 
     async fn post(

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backoff::Backoff;
 use crate::child::{Child, IntoExit};
 use crate::context::Context;
 use crate::function::Function;
@@ -69,6 +70,46 @@ pub enum Restart {
     Temporary,
 }
 
+/// The restart types that a significant child may have. That [`Restart::Permanent`] is none of them is the point.
+///
+/// ```compile_fail
+/// use ipa_supervisor::{ChildSpec, SignificantRestart};
+/// let spec = ChildSpec::task("leader", |_cx| async {}).significant(SignificantRestart::Permanent);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignificantRestart {
+    /// As [`Restart::Transient`]: its normal end counts, a crash is restarted.
+    Transient,
+    /// As [`Restart::Temporary`]: any end by itself counts.
+    Temporary,
+}
+
+/// Whether a supervisor shuts down by itself when its significant children have ended by themselves (OTP's `auto_shutdown`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoShutdown {
+    /// Never. A significant child is then an error.
+    #[default]
+    Never,
+    /// When any of them has.
+    AnySignificant,
+    /// When the last of them that was active has.
+    AllSignificant,
+}
+
+/// Who is restarted when a child ends that is to be (OTP's `strategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// That child alone.
+    #[default]
+    OneForOne,
+    /// That child and those after it in the order of start: they are stopped in reverse, then all are started in order.
+    RestForOne,
+    /// All children: they are stopped in reverse, then all are started in order.
+    OneForAll,
+}
+
 /// How long a child may take to stop (OTP's `shutdown`).
 ///
 /// Default: 5 seconds for workers, [`Infinity`](Self::Infinity) for supervisors.
@@ -120,7 +161,7 @@ pub enum Kind {
 /// let settings = Settings { restart: Some(Restart::Transient), ..Settings::default() };
 /// assert!(settings.shutdown.is_none());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// When to restart. Unset: the supervisor's default (permanent; in a pod, transient).
@@ -136,6 +177,10 @@ pub struct Settings {
     pub kind: Option<Kind>,
     /// Whether `terminate` runs after a panic, on the value as the panic left it. Unset: yes.
     pub terminate_after_panic: Option<bool>,
+    /// Whether the child's end by itself can shut its supervisor down; see [`AutoShutdown`]. Unset: no.
+    pub significant: Option<bool>,
+    /// How long to wait before a restart. Unset: not at all, as in OTP.
+    pub backoff: Option<Backoff>,
 }
 
 impl Settings {
@@ -149,12 +194,14 @@ impl Settings {
             start_timeout: self.start_timeout.or(fallback.start_timeout),
             kind: self.kind.or(fallback.kind),
             terminate_after_panic: self.terminate_after_panic.or(fallback.terminate_after_panic),
+            significant: self.significant.or(fallback.significant),
+            backoff: self.backoff.or(fallback.backoff),
         }
     }
 }
 
 /// A child's settings with every default filled in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Policy {
     /// The child's id.
@@ -172,6 +219,10 @@ pub struct Policy {
     pub kind: Kind,
     /// Whether `terminate` runs after a panic.
     pub terminate_after_panic: bool,
+    /// Whether the child's end by itself can shut its supervisor down.
+    pub significant: bool,
+    /// How long to wait before a restart.
+    pub backoff: Option<Backoff>,
 }
 
 impl Policy {
@@ -196,6 +247,8 @@ impl Policy {
             start_timeout: settings.start_timeout,
             kind,
             terminate_after_panic: settings.terminate_after_panic.unwrap_or(true),
+            significant: settings.significant.unwrap_or(false),
+            backoff: settings.backoff,
         }
     }
 }
@@ -344,6 +397,27 @@ impl ChildSpec {
         self
     }
 
+    /// Makes the child significant: its end by itself can shut its supervisor down, as that one's [`AutoShutdown`] says.
+    ///
+    /// A permanent child cannot be significant (it has no end by itself), so this says how it is restarted as well; a later
+    /// [`restart(Permanent)`](Self::restart) is an error when the supervisor is given the spec.
+    pub fn significant(mut self, restart: SignificantRestart) -> Self {
+        self.settings.significant = Some(true);
+        self.restart(match restart {
+            SignificantRestart::Transient => Restart::Transient,
+            SignificantRestart::Temporary => Restart::Temporary,
+        })
+    }
+
+    /// How long to wait before the child is restarted. Default: not at all.
+    ///
+    /// While it waits, the child is [`Restarting`](crate::ChildState::Restarting): it holds its place, and a stop of it, or of its
+    /// supervisor, cancels the restart.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.settings.backoff = Some(backoff);
+        self
+    }
+
     /// All settings at once, as read from a configuration file, say. Those that are unset leave what stands.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings.or(self.settings);
@@ -391,6 +465,11 @@ impl OneShotSpec {
     /// As [`ChildSpec::start_timeout`].
     pub fn start_timeout(self, timeout: Duration) -> Self {
         Self(self.0.start_timeout(timeout))
+    }
+
+    /// As [`ChildSpec::significant`]; how it is restarted is settled.
+    pub fn significant(self) -> Self {
+        Self(self.0.significant(SignificantRestart::Temporary))
     }
 
     /// As [`ChildSpec::terminate_after_panic`].

@@ -10,9 +10,9 @@ use crate::error::StartError;
 use crate::handle::{StopOnDrop, SupervisorRef};
 use crate::intensity::RestartIntensity;
 use crate::ports::{Directory, Observer};
-use crate::spec::{ChildSpec, Settings};
+use crate::spec::{AutoShutdown, ChildSpec, Settings, Strategy};
 
-/// A supervisor of children in order: started one after the other, restarted alone when they end (one_for_one), stopped in
+/// A supervisor of children in order: started one after the other, restarted when they end as the [`Strategy`] says, stopped in
 /// reverse.
 ///
 /// OTP's `supervisor`, with one difference that is felt: its loop never waits for a child. While a child's `init` takes its
@@ -74,6 +74,8 @@ impl fmt::Debug for Supervisor {
 ///
 /// | option | default | effect |
 /// |---|---|---|
+/// | [`strategy`](Self::strategy) | one_for_one | who is restarted when a child ends that is to be |
+/// | [`auto_shutdown`](Self::auto_shutdown) | never | whether significant children that end shut the supervisor down |
 /// | [`intensity`](Self::intensity) | 3 in 5 s | more restarts than that and the supervisor gives up |
 /// | [`kill_grace`](Self::kill_grace) | 1 s | how long a killed child may take to be gone before it is called stuck |
 /// | [`start_timeout`](Self::start_timeout) | none | when a start that is not done is rolled back |
@@ -93,6 +95,23 @@ impl SupervisorBuilder {
     /// Adds children, in this order.
     pub fn children<S: Into<ChildSpec>>(mut self, specs: impl IntoIterator<Item = S>) -> Self {
         self.0.children.extend(specs.into_iter().map(Into::into));
+        self
+    }
+
+    /// Who is restarted when a child ends that is to be: that child alone, it and those after it, or all. Default: that child
+    /// alone.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.0.options.strategy = strategy;
+        self
+    }
+
+    /// Whether [significant](ChildSpec::significant) children that end by themselves shut the supervisor down. Default: never.
+    ///
+    /// It then stops the others in reverse and ends, for [`Cause::Significant`](crate::Cause::Significant), which is a shutdown
+    /// and no restart is counted for. SC-11 A nested supervisor that shuts down so and is a *permanent* child is restarted by its
+    /// parent at once, which may exhaust the parent's intensity: make it transient.
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.0.options.auto_shutdown = auto_shutdown;
         self
     }
 

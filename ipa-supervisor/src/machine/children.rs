@@ -21,6 +21,10 @@ pub(super) struct Slot<Tag> {
     pub(super) incarnation: Incarnation,
     /// How often the supervisor restarted it.
     pub(super) restarts: u64,
+    /// Since when the present incarnation is up.
+    pub(super) up_since: Duration,
+    /// Restarts since the last healthy run: how far the backoff has grown.
+    pub(super) failures: u32,
     /// Callers who wait for it to be gone.
     pub(super) leaving: Vec<Tag>,
     /// Commands about this child that wait for the one under way: operations on one child keep their order.
@@ -34,6 +38,8 @@ pub(super) struct Slot<Tag> {
 #[derive(Debug)]
 pub(super) enum State<Tag> {
     Undefined,
+    /// It ended, and waits for its restart: for its backoff, or for its turn in a group.
+    Waiting,
     /// `init` is under way.
     Starting(Start<Tag>),
     Running,
@@ -54,6 +60,8 @@ pub(super) enum Start<Tag> {
     Call { tag: Option<Tag>, fresh: bool },
     /// The restart policy's.
     Restart,
+    /// The restart policy's, as one of a group.
+    Group,
 }
 
 /// A child on its way out.
@@ -82,6 +90,8 @@ impl<Tag> Children<Tag> {
             state: State::Undefined,
             incarnation: Incarnation(0),
             restarts: 0,
+            up_since: Duration::ZERO,
+            failures: 0,
             leaving: Vec::new(),
             queue: Vec::new(),
             deadline: None,
@@ -122,6 +132,12 @@ impl<Tag> Children<Tag> {
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The slots from `from` on, or all, in order.
+    pub(super) fn from(&self, from: Option<SlotId>) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
+        let from = from.unwrap_or(SlotId(0));
+        self.slots.range(from..).map(|(id, slot)| (*id, slot))
     }
 
     /// The last slot below `bound`, or the last of all.
@@ -186,6 +202,17 @@ impl<Tag> Slot<Tag> {
         ChildRef { id: self.policy.id.clone(), slot, incarnation: self.incarnation }
     }
 
+    /// Whether a start of it as one of a group is under way, or being taken back.
+    pub(super) fn is_group_start(&self) -> bool {
+        match &self.state {
+            State::Starting(start) => matches!(start, Start::Group),
+            State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending) => {
+                matches!(ending.start, Some(Start::Group))
+            }
+            State::Undefined | State::Waiting | State::Running => false,
+        }
+    }
+
     pub(super) fn info(&self, id: SlotId) -> ChildInfo {
         ChildInfo {
             child: self.child(id),
@@ -198,7 +225,7 @@ impl<Tag> Slot<Tag> {
     pub(super) fn state(&self) -> ChildState {
         match &self.state {
             State::Undefined => ChildState::Undefined,
-            State::Starting(Start::Restart) => ChildState::Restarting,
+            State::Waiting | State::Starting(Start::Restart | Start::Group) => ChildState::Restarting,
             State::Starting(_) => ChildState::Starting,
             State::Running => ChildState::Running,
             // A restart whose attempt timed out goes on when this attempt is gone.
@@ -216,6 +243,6 @@ impl<Tag> Ending<Tag> {
     }
 
     pub(super) fn will_retry(&self) -> bool {
-        self.timed_out && matches!(self.start, Some(Start::Restart))
+        self.timed_out && matches!(self.start, Some(Start::Restart | Start::Group))
     }
 }

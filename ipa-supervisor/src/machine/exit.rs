@@ -7,7 +7,7 @@ use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
 use crate::child::End;
 use crate::reason::{Cause, ExitReason};
-use crate::spec::{Policy, Restart, Shutdown};
+use crate::spec::{AutoShutdown, Policy, Restart, Shutdown, Strategy};
 
 impl<Tag> Machine<Tag> {
     /// The incarnation is gone for good: its lease has ended.
@@ -26,7 +26,7 @@ impl<Tag> Machine<Tag> {
         }
         match before {
             // Nothing of it was running: a report that comes twice, say.
-            State::Undefined => {}
+            State::Undefined | State::Waiting => {}
             State::Starting(start) => {
                 let how = match end {
                     End::Declined => NotUp::Declined,
@@ -73,14 +73,28 @@ impl<Tag> Machine<Tag> {
 
     /// A child that was up has ended by itself, or by a third party's hand.
     fn exited(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
+        let Some(slot) = self.children.get_mut(id) else { return };
+        if slot.policy.backoff.is_some_and(|backoff| now.saturating_sub(slot.up_since) >= backoff.reset_after)
+        {
+            slot.failures = 0;
+        }
+        let significant = slot.policy.significant;
+        let child = slot.child(id);
+        // One that is about to be stopped for its group is started again with the group.
+        if self.is_group_stopping(id) {
+            self.note(Note::Exited { child, reason, restart: false });
+            return self.gone(now, id);
+        }
         let Some(slot) = self.children.get(id) else { return };
         let restart = !self.is_stopping() && wants_restart(&slot.policy, &reason);
-        let child = slot.child(id);
+        let name = child.id.clone();
         self.note(Note::Exited { child, reason: reason.clone(), restart });
         if restart {
-            self.restart(now, id, reason);
-        } else {
-            self.gone(now, id);
+            return self.restart(now, id, reason);
+        }
+        self.gone(now, id);
+        if significant && !self.is_stopping() && self.shuts_down() {
+            self.begin_stop(now, ExitReason::Shutdown(Cause::Significant { child: name }), false);
         }
     }
 
@@ -90,7 +104,11 @@ impl<Tag> Machine<Tag> {
         if self.window.admit(now, self.options.intensity) {
             let child = slot.child(id);
             self.note(Note::Restarting { child, reason });
-            return self.begin_start(now, id, Start::Restart);
+            return match self.options.strategy {
+                Strategy::OneForOne => self.restart_one(now, id),
+                Strategy::RestForOne => self.restart_group(now, id, Some(id)),
+                Strategy::OneForAll => self.restart_group(now, id, None),
+            };
         }
         let cause = Cause::Intensity { child: slot.policy.id.clone(), last: Box::new(reason) };
         let reason = ExitReason::Shutdown(cause);
@@ -98,6 +116,39 @@ impl<Tag> Machine<Tag> {
         // The offender goes first, then the others in reverse.
         let queue = self.clear(id, true);
         self.stop_after_failure(now, reason, queue);
+    }
+
+    /// Starts one child again, after its backoff.
+    fn restart_one(&mut self, now: Duration, id: SlotId) {
+        match self.backoff(id) {
+            None => self.begin_start(now, id, Start::Restart),
+            Some(wait) => {
+                self.children.enter(id, State::Waiting, Some(now + wait));
+            }
+        }
+    }
+
+    /// How long a child is to wait before this restart.
+    pub(super) fn backoff(&mut self, id: SlotId) -> Option<Duration> {
+        let slot = self.children.get_mut(id)?;
+        let backoff = slot.policy.backoff?;
+        let failures = slot.failures;
+        slot.failures = failures.saturating_add(1);
+        Some(backoff.wait(failures, self.jitter.next()))
+    }
+
+    /// Whether the supervisor shuts down, now that a significant child has ended by itself.
+    fn shuts_down(&self) -> bool {
+        let active = || {
+            self.children
+                .iter()
+                .any(|(_, slot)| slot.policy.significant && !matches!(slot.state, State::Undefined))
+        };
+        match self.options.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => !active(),
+        }
     }
 
     /// A child is not running any more and not to be restarted.
@@ -131,6 +182,8 @@ impl<Tag> Machine<Tag> {
         self.replay(now, queue);
         if matches!(self.phase, Phase::Stopping(_)) {
             self.advance_stop(now);
+        } else {
+            self.advance_group(now);
         }
     }
 }

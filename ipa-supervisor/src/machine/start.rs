@@ -76,6 +76,9 @@ impl<Tag> Machine<Tag> {
             return self
                 .refuse(Command { tag, caller, op: Op::Start(slot, policy) }, Refusal::MaxChildren(max));
         }
+        if let Err(error) = self.check(&policy) {
+            return self.refuse(Command { tag, caller, op: Op::Start(slot, policy) }, Refusal::Spec(error));
+        }
         self.children.insert(slot, policy, named);
         self.begin_start(now, slot, Start::Call { tag, fresh: true });
     }
@@ -142,7 +145,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn begin_start(&mut self, now: Duration, id: SlotId, start: Start<Tag>) {
         let Some(slot) = self.children.get_mut(id) else { return };
         slot.incarnation.0 += 1;
-        slot.restarts += u64::from(matches!(start, Start::Restart));
+        slot.restarts += u64::from(matches!(start, Start::Restart | Start::Group));
         let incarnation = slot.incarnation;
         let deadline = slot.policy.start_timeout.map(|timeout| now + timeout);
         self.children.enter(id, State::Starting(start), deadline);
@@ -156,6 +159,7 @@ impl<Tag> Machine<Tag> {
         if !matches!(slot.state, State::Starting(_)) {
             return;
         }
+        slot.up_since = now;
         let child = slot.child(id);
         let queue = std::mem::take(&mut slot.queue);
         let before = self.children.enter(id, State::Running, None);
@@ -165,6 +169,7 @@ impl<Tag> Machine<Tag> {
                 self.reply(tag, Ok(Outcome::Started(id, incarnation)))
             }
             State::Starting(Start::Initial) => self.advance_start(now),
+            State::Starting(Start::Group) => self.advance_group(now),
             _ => {}
         }
         self.replay(now, queue);
@@ -196,7 +201,7 @@ impl<Tag> Machine<Tag> {
                 let cause = Cause::FailedToStart(Arc::new(failure));
                 self.stop_after_failure(now, ExitReason::Shutdown(cause), queue);
             }
-            (Start::Restart, NotUp::Failed { reason, .. }) if !stopping => {
+            (Start::Restart | Start::Group, NotUp::Failed { reason, .. }) if !stopping => {
                 self.note(Note::RestartFailed(child, reason.clone()));
                 self.restart(now, id, reason);
             }
@@ -205,7 +210,7 @@ impl<Tag> Machine<Tag> {
                 self.advance_start(now);
                 self.settled(now, queue);
             }
-            (Start::Restart, _) => {
+            (Start::Restart | Start::Group, _) => {
                 let queue = self.clear(id, false);
                 self.settled(now, queue);
             }

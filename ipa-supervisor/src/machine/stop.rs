@@ -36,14 +36,22 @@ impl<Tag> Machine<Tag> {
         else {
             return self.reply(tag, Err(Refusal::NotFound));
         };
+        if let Some(group) = self.group.as_mut().filter(|group| group.holds(id)) {
+            group.exclude(id);
+        }
         match &mut slot.state {
-            State::Undefined => return self.reply(tag, Ok(Outcome::Done)),
+            State::Waiting => {
+                let queue = self.clear(id, false);
+                self.reply(tag, Ok(Outcome::Done));
+                self.settled(now, queue);
+            }
+            State::Undefined => self.reply(tag, Ok(Outcome::Done)),
             State::Stuck(_) => {
                 let stuck = StuckChild(slot.child(id));
-                return self.reply(tag, Err(Refusal::Stuck(vec![stuck])));
+                self.reply(tag, Err(Refusal::Stuck(vec![stuck])));
             }
             // A child that asks without waiting may well ask for itself.
-            _ if tag.is_some() && caller == Some(id) => return self.reply(tag, Err(Refusal::WouldDeadlock)),
+            _ if tag.is_some() && caller == Some(id) => self.reply(tag, Err(Refusal::WouldDeadlock)),
             State::Stopping(ending) | State::Killed(ending) => {
                 // A restart that timed out would be tried again; not any more.
                 if ending.will_retry() {
@@ -110,9 +118,20 @@ impl<Tag> Machine<Tag> {
             stalled: false,
         };
         let before = std::mem::replace(&mut self.phase, Phase::Stopping(stopping));
+        let mut refused = self.group.take().map(|group| group.deferred).unwrap_or_default();
         if let Phase::Starting { deferred, .. } = before {
-            self.replay(now, deferred);
+            refused.extend(deferred);
         }
+        let waiting: Vec<SlotId> = self
+            .children
+            .iter()
+            .filter(|(_, slot)| matches!(slot.state, State::Waiting))
+            .map(|(id, _)| id)
+            .collect();
+        for id in waiting {
+            self.children.enter(id, State::Undefined, None);
+        }
+        self.replay(now, refused);
     }
 
     fn proceed(&mut self, now: Duration, kill: bool) {
@@ -141,7 +160,7 @@ impl<Tag> Machine<Tag> {
                     break;
                 }
                 Some(State::Stopping(_) | State::Killed(_)) => break,
-                Some(State::Undefined | State::Stuck(_)) | None => reached = Some(id),
+                Some(State::Undefined | State::Waiting | State::Stuck(_)) | None => reached = Some(id),
             }
         }
         let left = self.children.last_below(reached).is_some();
@@ -190,7 +209,7 @@ impl<Tag> Machine<Tag> {
     }
 
     /// Tells a child to stop, as its shutdown policy says; one that is already going is left to it.
-    fn ask_to_stop(&mut self, now: Duration, id: SlotId, cause: &Cause) {
+    pub(super) fn ask_to_stop(&mut self, now: Duration, id: SlotId, cause: &Cause) {
         let Some(slot) = self.children.get(id) else { return };
         if !matches!(slot.state, State::Starting(_) | State::Running) {
             return;
@@ -228,6 +247,11 @@ impl<Tag> Machine<Tag> {
                 Some(State::Starting(_)) => self.start_timed_out(now, id),
                 Some(State::Stopping(_)) => self.kill_now(now, id),
                 Some(State::Killed(_)) => self.call_stuck(now, id),
+                Some(State::Waiting) if self.group.is_some() => {
+                    self.children.clear_deadline(id);
+                    self.advance_group(now);
+                }
+                Some(State::Waiting) => self.begin_start(now, id, Start::Restart),
                 // The other states have no deadline.
                 _ => self.children.clear_deadline(id),
             }
@@ -257,7 +281,7 @@ impl<Tag> Machine<Tag> {
                 }
                 self.call_stuck(now, id);
             }
-            State::Undefined | State::Running | State::Stuck(_) => {}
+            State::Undefined | State::Waiting | State::Running | State::Stuck(_) => {}
         }
     }
 
@@ -280,7 +304,7 @@ impl<Tag> Machine<Tag> {
                 self.reply(tag, stuck());
             }
             Some(Start::Initial) => initial = ending.start.take(),
-            Some(Start::Restart) | None => {}
+            Some(Start::Restart | Start::Group) | None => {}
         }
         let timed_out = ending.timed_out;
         self.children.enter(id, State::Stuck(ending), None);

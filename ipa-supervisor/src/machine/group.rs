@@ -1,0 +1,125 @@
+//! Group restarts: rest_for_one and one_for_all.
+//!
+//! All of the group that run are stopped, one at a time, the last first, each as its shutdown policy says; then all of it that
+//! are kept are started, one at a time, in order: those too that had not been running. A start that fails counts as a restart
+//! and begins the group anew from that child (rest_for_one) or from the first (one_for_all), as in OTP's `supervisor`.
+//!
+//! A child that does not end is never replaced: the group waits until it does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::children::{Slot, Start, State};
+use super::{Command, Machine, SlotId};
+use crate::reason::Cause;
+
+/// A group restart under way.
+#[derive(Debug)]
+pub(super) struct Group<Tag> {
+    /// The first of the group; `None`: all children.
+    from: Option<SlotId>,
+    /// Those still to be started; `None` while the group is being stopped.
+    pending: Option<VecDeque<SlotId>>,
+    /// The one whose start is under way.
+    starting: Option<SlotId>,
+    /// Those that somebody stopped meanwhile: they stay down.
+    excluded: Vec<SlotId>,
+    /// Nothing is started before: the backoff of the child that brought this about.
+    not_before: Duration,
+    /// Starts of further children, which wait for the end of it.
+    pub(super) deferred: Vec<Command<Tag>>,
+}
+
+impl<Tag> Group<Tag> {
+    pub(super) fn holds(&self, id: SlotId) -> bool {
+        self.from.is_none_or(|from| from <= id)
+    }
+
+    /// Leaves a child down that somebody stopped while its group is being restarted.
+    pub(super) fn exclude(&mut self, id: SlotId) {
+        self.excluded.push(id);
+    }
+}
+
+impl<Tag> Machine<Tag> {
+    /// Restarts the group that begins at `from`, because of this child; widens the one that is under way, if any.
+    pub(super) fn restart_group(&mut self, now: Duration, id: SlotId, from: Option<SlotId>) {
+        let not_before = now + self.backoff(id).unwrap_or_default();
+        self.children.enter(id, State::Waiting, None);
+        let group = self.group.get_or_insert_with(|| Group {
+            from,
+            pending: None,
+            starting: None,
+            excluded: Vec::new(),
+            not_before,
+            deferred: Vec::new(),
+        });
+        // One that was still being stopped is widened; one that was being started begins anew, from here. Ordered by `Option`:
+        // `None`, all children, is the least.
+        group.from = if group.pending.take().is_none() { group.from.min(from) } else { from };
+        group.starting = None;
+        group.not_before = not_before;
+        self.advance_group(now);
+    }
+
+    /// Whether this child is one that a group restart is stopping, or is about to.
+    pub(super) fn is_group_stopping(&self, id: SlotId) -> bool {
+        self.group.as_ref().is_some_and(|group| group.pending.is_none() && group.holds(id))
+    }
+
+    /// Takes the group restart as far as it goes now.
+    pub(super) fn advance_group(&mut self, now: Duration) {
+        let Some(group) = &self.group else { return };
+        if group.pending.is_none() {
+            if self.stop_group(now) {
+                return;
+            }
+            // All of it is down. Whoever is kept is started, whether it had been running or not.
+            let from = self.group.as_ref().and_then(|group| group.from);
+            let mut members: VecDeque<SlotId> = self.children.from(from).map(|(id, _)| id).collect();
+            let Some(group) = &mut self.group else { return };
+            members.retain(|id| !group.excluded.contains(id));
+            for id in &members {
+                self.children.enter(*id, State::Waiting, None);
+            }
+            group.pending = Some(members);
+        }
+        self.start_group(now);
+    }
+
+    /// Stops the last of the group that runs. Answers whether there is anything to wait for.
+    fn stop_group(&mut self, now: Duration) -> bool {
+        let from = self.group.as_ref().and_then(|group| group.from);
+        let live = |state: &State<Tag>| !matches!(state, State::Undefined | State::Waiting);
+        let last = self.children.from(from).rev().find(|(_, slot)| live(&slot.state));
+        let Some((id, slot)) = last else { return false };
+        if matches!(slot.state, State::Starting(_) | State::Running) {
+            self.ask_to_stop(now, id, &Cause::Requested(None));
+        }
+        true
+    }
+
+    /// Starts the next of the group, when its time has come; after the last, lets in those who waited.
+    fn start_group(&mut self, now: Duration) {
+        let Some(group) = &mut self.group else { return };
+        if group.starting.is_some_and(|id| self.children.get(id).is_some_and(Slot::is_group_start)) {
+            return;
+        }
+        group.starting = None;
+        while let Some(next) = group.pending.as_mut().and_then(VecDeque::pop_front) {
+            // Otherwise it was stopped by somebody meanwhile, or is gone.
+            if self.children.get(next).is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+                if group.not_before > now {
+                    group.pending.get_or_insert_default().push_front(next);
+                    self.children.enter(next, State::Waiting, Some(group.not_before));
+                    return;
+                }
+                group.starting = Some(next);
+                return self.begin_start(now, next, Start::Group);
+            }
+        }
+        if let Some(group) = self.group.take() {
+            self.replay(now, group.deferred);
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! Group restarts, significant children and backoff, through the real supervisor.
+
+mod stage;
+
+use std::time::Duration;
+
+use ipa_supervisor::{
+    AutoShutdown, Backoff, Cause, ChildCounts, ChildSpec, ChildState, ExitReason, Restart, RestartIntensity,
+    Shutdown, SignificantRestart, SpecError, StartChildError, StartError, Strategy, Supervisor,
+    SupervisorBuilder,
+};
+use stage::{How, Stage, settle};
+use tokio::time::Instant;
+
+fn builder(stage: &Stage, strategy: Strategy, ids: &[&str]) -> SupervisorBuilder {
+    Supervisor::builder().strategy(strategy).children(ids.iter().map(|id| stage.puppet(id)))
+}
+
+async fn started(stage: &Stage, strategy: Strategy, ids: &[&str]) -> Supervisor {
+    let supervisor = builder(stage, strategy, ids).start().await.unwrap();
+    stage.take();
+    supervisor
+}
+
+/// SG-01 one_for_one: only the one that died is replaced.
+#[tokio::test(start_paused = true)]
+async fn one_for_one_restarts_one() {
+    let stage = Stage::default();
+    let _supervisor = started(&stage, Strategy::OneForOne, &["a", "b", "c"]).await;
+    stage.end("b", How::Panic).await;
+    assert_eq!(stage.take(), "-b +b#2");
+}
+
+/// SG-02 one_for_all: the others stop in reverse, skipping the dead one, then all start in order.
+#[tokio::test(start_paused = true)]
+async fn one_for_all_restarts_all() {
+    let stage = Stage::default();
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c", "d"]).await;
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b -d -c -a +a#2 +b#2 +c#2 +d#2");
+    let children = supervisor.which_children().await.unwrap();
+    assert!(
+        children.iter().all(|child| child.child.incarnation.0 == 2 && child.state == ChildState::Running)
+    );
+}
+
+/// SG-03 rest_for_one: those after the dead one stop in reverse, then it and they start; those before are untouched.
+#[tokio::test(start_paused = true)]
+async fn rest_for_one_restarts_the_rest() {
+    let stage = Stage::default();
+    let _supervisor = started(&stage, Strategy::RestForOne, &["a", "b", "c", "d"]).await;
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b -d -c +b#2 +c#2 +d#2");
+}
+
+/// SG-04 rest_for_one: of the last, only it; of the first, all.
+#[tokio::test(start_paused = true)]
+async fn rest_for_one_at_the_ends() {
+    let stage = Stage::default();
+    let _supervisor = started(&stage, Strategy::RestForOne, &["a", "b", "c"]).await;
+    stage.end("c", How::Error).await;
+    assert_eq!(stage.take(), "-c +c#2");
+    stage.end("a", How::Error).await;
+    assert_eq!(stage.take(), "-a -c -b +a#2 +b#2 +c#3");
+}
+
+/// SG-05 each sibling is given the time of its own shutdown policy, one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_group_stops_by_each_ones_policy() {
+    let stage = Stage::default();
+    for id in ["a", "b", "c"] {
+        stage.slow_terminate(id, Duration::from_secs(3));
+    }
+    let _supervisor = Supervisor::builder()
+        .strategy(Strategy::OneForAll)
+        .child(stage.puppet("a").shutdown(Shutdown::Timeout(Duration::from_secs(2))))
+        .child(stage.puppet("b").shutdown(Shutdown::Infinity))
+        .child(stage.puppet("c").shutdown(Shutdown::BrutalKill))
+        .child(stage.puppet("d"))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    let begun = Instant::now();
+    stage.end("d", How::Error).await;
+    while !stage.take().ends_with("+d#2") {
+        settle().await;
+        assert!(begun.elapsed() < Duration::from_secs(6));
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5), "c at once, b 3 s, a cut at 2 s: {took:?}");
+}
+
+/// SG-06 a temporary sibling that a group restart stops is not started again, and its spec is gone.
+#[tokio::test(start_paused = true)]
+async fn a_temporary_sibling_is_stopped_for_good() {
+    let stage = Stage::default();
+    let supervisor = builder(&stage, Strategy::OneForAll, &["a"])
+        .child(stage.puppet("t").restart(Restart::Temporary))
+        .child(stage.puppet("z"))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.end("a", How::Error).await;
+    assert_eq!(stage.take(), "-a -z -t +a#2 +z#2");
+    assert!(supervisor.which_child("t").await.unwrap().is_none());
+}
+
+/// CR-06 the end of a temporary child, or a transient one's normal end, restarts no group.
+#[tokio::test(start_paused = true)]
+async fn ends_that_are_no_failure_restart_no_group() {
+    let stage = Stage::default();
+    let _supervisor = builder(&stage, Strategy::OneForAll, &["a"])
+        .child(stage.puppet("t").restart(Restart::Temporary))
+        .child(stage.puppet("n").restart(Restart::Transient))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.end("t", How::Panic).await;
+    stage.end("n", How::Normal).await;
+    assert_eq!(stage.take(), "-t -n");
+}
+
+/// SG-07 SG-08 siblings that were stopped, or had finished, are started again with their group.
+#[tokio::test(start_paused = true)]
+async fn a_group_starts_those_too_that_were_down() {
+    for (strategy, expected) in [
+        (Strategy::OneForAll, "-b -d +a#2 +b#2 +c#2 +d#2 +n#2"),
+        (Strategy::RestForOne, "-b -d +b#2 +c#2 +d#2 +n#2"),
+    ] {
+        let stage = Stage::default();
+        let supervisor = builder(&stage, strategy, &["a", "b", "c", "d"])
+            .child(stage.puppet("n").restart(Restart::Transient))
+            .start()
+            .await
+            .unwrap();
+        supervisor.terminate_child("a").await.unwrap();
+        supervisor.terminate_child("c").await.unwrap();
+        stage.end("n", How::Normal).await;
+        stage.take();
+        stage.end("b", How::Error).await;
+        assert_eq!(stage.take(), expected, "{strategy:?}");
+    }
+}
+
+/// SG-09 a transient sibling that runs normally is stopped and started with its group.
+#[tokio::test(start_paused = true)]
+async fn a_transient_sibling_takes_part() {
+    let stage = Stage::default();
+    let _supervisor = builder(&stage, Strategy::OneForAll, &["a"])
+        .child(stage.puppet("n").restart(Restart::Transient))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.end("a", How::Error).await;
+    assert_eq!(stage.take(), "-a -n +a#2 +n#2");
+}
+
+/// SG-10 a child that was added later takes part, at the end of the order.
+#[tokio::test(start_paused = true)]
+async fn added_children_take_part() {
+    let stage = Stage::default();
+    let supervisor = started(&stage, Strategy::OneForAll, &["m", "n"]).await;
+    let _ = supervisor.start_child(stage.puppet("a")).await.unwrap();
+    stage.take();
+    stage.end("n", How::Error).await;
+    assert_eq!(stage.take(), "-n -a -m +m#2 +n#2 +a#2");
+}
+
+/// SG-11 one_for_all: a start that fails takes down those that had come up, and all begin again from the first. RI-06 counted.
+#[tokio::test(start_paused = true)]
+async fn a_failed_group_start_begins_again() {
+    let stage = Stage::default();
+    let supervisor = builder(&stage, Strategy::OneForAll, &["a", "b", "c"])
+        .intensity(RestartIntensity::new(2, Duration::from_secs(5)))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.fail("b", 1);
+    stage.end("c", How::Error).await;
+    assert_eq!(stage.take(), "-c -b -a +a#2 !b -a +a#3 +b#3 +c#2");
+    stage.end("c", How::Error).await;
+    assert!(matches!(supervisor.wait().await, ExitReason::Shutdown(Cause::Intensity { .. })));
+    assert_eq!(
+        stage.take(),
+        "-c -b -a",
+        "the third within the window: one for the first, one for the failed start"
+    );
+}
+
+/// SG-11 rest_for_one: a start that fails leaves those before it up, and it and the rest begin again.
+#[tokio::test(start_paused = true)]
+async fn a_failed_start_of_the_rest_begins_again_from_there() {
+    let stage = Stage::default();
+    let _supervisor = started(&stage, Strategy::RestForOne, &["a", "b", "c", "d"]).await;
+    stage.fail("c", 1);
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b -d -c +b#2 !c +c#3 +d#2");
+}
+
+/// SG-15 a sibling that ends abnormally while it is stopped for the group does not stop the restart.
+#[tokio::test(start_paused = true)]
+async fn a_sibling_that_crashes_meanwhile_is_no_matter() {
+    let stage = Stage::default();
+    stage.slow_terminate("c", Duration::from_millis(100));
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c"]).await;
+    stage.tell("a", How::Error);
+    settle().await;
+    stage.tell("b", How::Panic); // while c is being stopped
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(stage.take(), "-a -b -c +a#2 +b#2 +c#2");
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().restarts, 1);
+}
+
+/// SG-16 in each strategy, a restart that keeps failing ends the supervisor, the others stopped in reverse.
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_keeps_failing_escalates() {
+    for (strategy, expected) in [
+        (Strategy::OneForOne, "-b !b !b !b -c -a"),
+        (Strategy::RestForOne, "-b -c !b !b !b -a"),
+        (Strategy::OneForAll, "-b -c -a +a#2 !b -a +a#3 !b -a +a#4 !b -a"),
+    ] {
+        let stage = Stage::default();
+        let supervisor = started(&stage, strategy, &["a", "b", "c"]).await;
+        stage.fail("b", 100);
+        stage.tell("b", How::Error);
+        let reason = supervisor.wait().await;
+        assert!(
+            matches!(reason, ExitReason::Shutdown(Cause::Intensity { child, .. }) if child.as_str() == "b")
+        );
+        assert_eq!(stage.take(), expected, "{strategy:?}");
+    }
+}
+
+/// SG-17 order is order of start, never of ids.
+#[tokio::test(start_paused = true)]
+async fn order_is_order_of_start() {
+    let stage = Stage::default();
+    let _supervisor = started(&stage, Strategy::OneForAll, &["ch7", "ch3", "ch10", "ch2", "ch5"]).await;
+    stage.end("ch3", How::Error).await;
+    assert_eq!(stage.take(), "-ch3 -ch5 -ch2 -ch10 -ch7 +ch7#2 +ch3#2 +ch10#2 +ch2#2 +ch5#2");
+}
+
+/// RI-08 a group of many is one restart. RI-16 counted when it is decided, before the siblings are stopped.
+#[tokio::test(start_paused = true)]
+async fn a_group_restart_counts_once_and_when_it_is_decided() {
+    let stage = Stage::default();
+    for id in ["a", "b"] {
+        stage.slow_terminate(id, Duration::from_millis(600));
+    }
+    let supervisor = builder(&stage, Strategy::OneForAll, &["a", "b", "c"])
+        .intensity(RestartIntensity::new(1, Duration::from_secs(1)))
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        stage.tell("c", How::Error);
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+    }
+    assert!(!supervisor.is_closed(), "stopping the siblings takes longer than the window: it never fills");
+}
+
+/// CR-09 a group member that declines stays down, and the group goes on.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_declines_stays_down() {
+    let stage = Stage::default();
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c"]).await;
+    stage.ignore("b", 1);
+    stage.end("c", How::Error).await;
+    assert_eq!(stage.take(), "-c -b -a +a#2 ~b +c#2");
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Undefined);
+}
+
+/// ST-17 while a group is restarted, listings are answered, a further start queues, and a stop goes through.
+#[tokio::test(start_paused = true)]
+async fn a_group_restart_blocks_nobody() {
+    let stage = Stage::default();
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b"]).await;
+    stage.slow_init("a", Duration::from_secs(60));
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b -a");
+    let states: Vec<_> = supervisor.which_children().await.unwrap().iter().map(|child| child.state).collect();
+    assert_eq!(states, [ChildState::Restarting, ChildState::Restarting]);
+    let begun = Instant::now();
+    let start = tokio::spawn({
+        let supervisor = supervisor.downgrade();
+        let spec = stage.puppet("c");
+        async move { supervisor.start_child(spec).await }
+    });
+    settle().await;
+    assert_eq!(stage.take(), "", "it queues");
+    supervisor.terminate_child("b").await.unwrap();
+    supervisor.shutdown().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(10));
+    assert!(matches!(start.await.unwrap(), Err(StartChildError::Closed)));
+    assert_eq!(stage.take(), "", "nothing of the group was up");
+}
+
+/// DO-09 a member that is stopped while its group is restarted stays down, and the group goes on without it.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_stopped_meanwhile_stays_down() {
+    let stage = Stage::default();
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c"]).await;
+    stage.slow_init("a", Duration::from_secs(1));
+    stage.end("c", How::Error).await;
+    supervisor.terminate_child("b").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.take(), "-c -b -a +a#2 +c#2");
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Undefined);
+    let _ = supervisor.restart_child("b").await.unwrap();
+    assert_eq!(stage.take(), "+b#2");
+}
+
+fn significant(stage: &Stage, id: &str, restart: SignificantRestart) -> ChildSpec {
+    stage.puppet(id).significant(restart)
+}
+
+async fn with_significant(stage: &Stage, auto: AutoShutdown, restart: SignificantRestart) -> Supervisor {
+    let supervisor = builder(stage, Strategy::OneForOne, &["x"])
+        .child(significant(stage, "s", restart))
+        .child(significant(stage, "t", restart))
+        .auto_shutdown(auto)
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    supervisor
+}
+
+fn is_significant(reason: &ExitReason, child: &str) -> bool {
+    matches!(reason, ExitReason::Shutdown(Cause::Significant { child: which }) if which.as_str() == child)
+}
+
+/// SC-02 any_significant: any end of a temporary one shuts the rest down, in reverse. SC-13 no restart is counted.
+#[tokio::test(start_paused = true)]
+async fn any_end_of_a_significant_temporary_shuts_down() {
+    for how in [How::Normal, How::Shutdown, How::Error, How::Panic] {
+        let stage = Stage::default();
+        let supervisor =
+            with_significant(&stage, AutoShutdown::AnySignificant, SignificantRestart::Temporary).await;
+        stage.tell("s", how);
+        assert!(is_significant(&supervisor.wait().await, "s"));
+        assert_eq!(stage.take(), "-s -t -x");
+    }
+}
+
+/// SC-03 any_significant: a transient one's normal end shuts down, a crash of it is restarted.
+#[tokio::test(start_paused = true)]
+async fn a_significant_transient_that_crashes_is_restarted() {
+    let stage = Stage::default();
+    let supervisor =
+        with_significant(&stage, AutoShutdown::AnySignificant, SignificantRestart::Transient).await;
+    stage.end("s", How::Panic).await;
+    assert_eq!(stage.take(), "-s +s#2");
+    stage.tell("s", How::Shutdown);
+    assert!(is_significant(&supervisor.wait().await, "s"));
+    assert_eq!(stage.take(), "-s -t -x");
+}
+
+/// SC-01 SC-04 SC-06 ends of others, and stops by a caller, shut nothing down.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_shut_down() {
+    let stage = Stage::default();
+    let supervisor =
+        with_significant(&stage, AutoShutdown::AnySignificant, SignificantRestart::Transient).await;
+    stage.end("x", How::Normal).await;
+    supervisor.terminate_child("s").await.unwrap();
+    supervisor.terminate_child("t").await.unwrap();
+    settle().await;
+    assert!(!supervisor.is_closed());
+    assert_eq!(
+        supervisor.count_children().await.unwrap(),
+        ChildCounts { specs: 3, active: 1, supervisors: 0, workers: 3 }
+    );
+}
+
+/// SC-05 SC-12 all_significant: only the last active one that ends by itself shuts down; one that declined is not active.
+#[tokio::test(start_paused = true)]
+async fn only_the_last_of_all_shuts_down() {
+    let stage = Stage::default();
+    stage.ignore("u", 1);
+    let supervisor = builder(&stage, Strategy::OneForOne, &["x"])
+        .child(significant(&stage, "s", SignificantRestart::Transient))
+        .child(significant(&stage, "t", SignificantRestart::Temporary))
+        .child(significant(&stage, "u", SignificantRestart::Transient))
+        .auto_shutdown(AutoShutdown::AllSignificant)
+        .start()
+        .await
+        .unwrap();
+    stage.end("s", How::Normal).await;
+    assert!(!supervisor.is_closed());
+    stage.tell("t", How::Normal);
+    assert!(is_significant(&supervisor.wait().await, "t"));
+}
+
+/// SC-09 a significant sibling that a group restart stops shuts nothing down.
+#[tokio::test(start_paused = true)]
+async fn a_significant_sibling_of_a_group_shuts_nothing_down() {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        for restart in [SignificantRestart::Transient, SignificantRestart::Temporary] {
+            for auto in [AutoShutdown::AnySignificant, AutoShutdown::AllSignificant] {
+                let stage = Stage::default();
+                let supervisor = builder(&stage, strategy, &["a"])
+                    .child(significant(&stage, "s", restart))
+                    .auto_shutdown(auto)
+                    .start()
+                    .await
+                    .unwrap();
+                stage.take();
+                stage.end("a", How::Error).await;
+                assert!(!supervisor.is_closed());
+                let back =
+                    if restart == SignificantRestart::Transient { "-a -s +a#2 +s#2" } else { "-a -s +a#2" };
+                assert_eq!(stage.take(), back, "{strategy:?} {auto:?}");
+            }
+        }
+    }
+}
+
+/// SC-10 a significant leaf shuts its supervisor down, and that one the next, if it is significant there.
+#[tokio::test(start_paused = true)]
+async fn significance_climbs() {
+    for climbs in [true, false] {
+        let stage = Stage::default();
+        let inner = {
+            let stage = stage.clone();
+            move || {
+                Supervisor::builder()
+                    .child(significant(&stage, "leaf", SignificantRestart::Transient))
+                    .auto_shutdown(AutoShutdown::AnySignificant)
+            }
+        };
+        let mut spec = ChildSpec::supervisor("inner", inner).restart(Restart::Transient);
+        if climbs {
+            spec = spec.significant(SignificantRestart::Transient);
+        }
+        let outer = builder(&stage, Strategy::OneForOne, &["x"])
+            .child(spec)
+            .auto_shutdown(AutoShutdown::AnySignificant)
+            .start()
+            .await
+            .unwrap();
+        stage.end("leaf", How::Normal).await;
+        assert_eq!(outer.is_closed(), climbs);
+    }
+}
+
+/// CS-13 CS-14 a significant child that is permanent, or where nothing shuts down, is an error before anything starts.
+#[tokio::test(start_paused = true)]
+async fn significance_that_makes_no_sense_is_refused() {
+    let stage = Stage::default();
+    let permanent = || significant(&stage, "s", SignificantRestart::Transient).restart(Restart::Permanent);
+    let transient = || significant(&stage, "s", SignificantRestart::Transient);
+    let start = async |spec, auto| {
+        builder(&stage, Strategy::OneForOne, &["a"]).child(spec).auto_shutdown(auto).start().await
+    };
+    for auto in [AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant] {
+        let error = start(permanent(), auto).await.unwrap_err();
+        assert!(matches!(error, StartError::Spec(SpecError::PermanentSignificant(_))), "{error}");
+    }
+    let error = start(transient(), AutoShutdown::Never).await.unwrap_err();
+    assert!(matches!(error, StartError::Spec(SpecError::UselessSignificant(_))), "{error}");
+    assert_eq!(stage.take(), "", "nothing was started");
+    let supervisor = started(&stage, Strategy::OneForOne, &["a"]).await;
+    let error = supervisor.start_child(transient()).await.unwrap_err();
+    assert!(matches!(error, StartChildError::Spec(SpecError::UselessSignificant(_))), "{error}");
+}
+
+/// CS-15 a dynamic supervisor takes no significant children.
+#[tokio::test(start_paused = true)]
+async fn a_dynamic_supervisor_takes_no_significant_child() {
+    let stage = Stage::default();
+    let supervisor = ipa_supervisor::DynamicSupervisor::builder().start().await.unwrap();
+    let error =
+        supervisor.start_child(significant(&stage, "s", SignificantRestart::Temporary)).await.unwrap_err();
+    assert!(matches!(error, StartChildError::Spec(SpecError::UselessSignificant(_))), "{error}");
+}
+
+fn backoff() -> Backoff {
+    Backoff {
+        initial: Duration::from_secs(1),
+        jitter: 0.0,
+        reset_after: Duration::from_secs(10),
+        ..Backoff::default()
+    }
+}
+
+/// A child with a backoff waits longer each time, up to the cap, and begins anew after a healthy run.
+#[tokio::test(start_paused = true)]
+async fn backoff_grows_and_is_forgotten() {
+    let stage = Stage::default();
+    let _supervisor = Supervisor::builder()
+        .child(stage.puppet("b").backoff(backoff()))
+        .intensity(RestartIntensity::new(100, Duration::from_secs(5)))
+        .start()
+        .await
+        .unwrap();
+    let mut waits = Vec::new();
+    for healthy in [false, false, false, true, false] {
+        if healthy {
+            tokio::time::sleep(Duration::from_secs(11)).await;
+        }
+        stage.take();
+        stage.tell("b", How::Error);
+        let begun = Instant::now();
+        while !stage.take().contains('+') {
+            settle().await;
+        }
+        waits.push(begun.elapsed().as_secs());
+    }
+    assert_eq!(waits, [1, 2, 4, 1, 2]);
+}
+
+/// TM-11 DO-09 DO-18 DO-20 a child in backoff is restarting, holds its place, and is cancelled by a stop of it or of all.
+#[tokio::test(start_paused = true)]
+async fn a_child_in_backoff_is_restarting_and_can_be_stopped() {
+    let stage = Stage::default();
+    let supervisor = Supervisor::builder()
+        .child(stage.puppet("b").backoff(backoff()))
+        .child(stage.puppet("c").backoff(backoff()))
+        .start()
+        .await
+        .unwrap();
+    stage.end("b", How::Error).await;
+    stage.end("c", How::Error).await;
+    stage.take();
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Restarting);
+    assert_eq!(
+        supervisor.count_children().await.unwrap(),
+        ChildCounts { specs: 2, active: 0, supervisors: 0, workers: 2 }
+    );
+    assert!(matches!(
+        supervisor.start_child(stage.puppet("b")).await,
+        Err(StartChildError::AlreadyPresent(_))
+    ));
+    supervisor.terminate_child("b").await.unwrap();
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Undefined);
+    let _ = supervisor.restart_child("b").await.unwrap();
+    let begun = Instant::now();
+    supervisor.shutdown().await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(stage.take(), "+b#2 -b");
+}
+
+/// A group waits for the backoff of the child that brought its restart about.
+#[tokio::test(start_paused = true)]
+async fn a_group_waits_for_the_backoff() {
+    let stage = Stage::default();
+    let _supervisor = Supervisor::builder()
+        .strategy(Strategy::OneForAll)
+        .child(stage.puppet("a"))
+        .child(stage.puppet("b").backoff(backoff()))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b -a");
+    tokio::time::sleep(Duration::from_millis(990)).await;
+    assert_eq!(stage.take(), "");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(stage.take(), "+a#2 +b#2");
+}
