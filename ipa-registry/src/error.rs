@@ -48,8 +48,8 @@ pub enum RecvError {
     /// with the oldest event that was kept; list the registry again to know where it stands.
     #[error("the subscriber lagged behind and lost {0} events; list the registry again")]
     Lagged(u64),
-    /// Every handle and every registration of the registry is gone; no event will come any more.
-    #[error("the registry is gone: no handle and no registration of it is left")]
+    /// Every handle of the registry and every registration (or membership) is gone; no event will come any more.
+    #[error("the registry is gone: no handle and no entry of it is left")]
     Closed,
 }
 
@@ -64,6 +64,6 @@ pub enum TryRecvError {
     #[error("the subscriber lagged behind and lost {0} events; list the registry again")]
     Lagged(u64),
     /// As [`RecvError::Closed`].
-    #[error("the registry is gone: no handle and no registration of it is left")]
+    #[error("the registry is gone: no handle and no entry of it is left")]
     Closed,
 }

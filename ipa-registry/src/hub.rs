@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::error::TryRecvError;
 
-/// A change of a registry, as its subscribers see it.
+/// A change of a [`Registry`](crate::Registry) or of [`Groups`](crate::Groups), as subscribers see it.
 ///
 /// An event carries the key and the value themselves (clones of them), so a value lives on in the queue of a subscriber
 /// that has not read of it yet. Where that matters, register something weak.
@@ -30,21 +30,21 @@ use crate::error::TryRecvError;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event<K, V> {
-    /// The key was free and has an owner now.
+    /// The key was free and has an owner now; or its group has a member more.
     Registered {
         /// The entry's key.
         key: K,
         /// The value it was registered with.
         value: V,
     },
-    /// The owner replaced its value.
+    /// The owner, or a member, replaced its value.
     Updated {
         /// The entry's key.
         key: K,
         /// The new value.
         value: V,
     },
-    /// The owner dropped its registration; the key is free.
+    /// The owner dropped its registration, and the key is free; or a member left its group.
     Unregistered {
         /// The entry's key.
         key: K,

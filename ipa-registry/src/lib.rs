@@ -1,8 +1,9 @@
-//! A concurrent registry: unique keys, typed values, entries that go when their owner goes.
+//! A concurrent registry: unique keys, groups, typed values, entries that go when their owner goes.
 //!
 //! A [`Registry`] answers "who is *this*, right now?" for things that live for a while and then end: the pod of a task,
 //! the child of a pod, the connection of a device. Whoever owns such a thing registers it under a key and keeps the
-//! [`Registration`] it gets; everybody else looks the key up.
+//! [`Registration`] it gets; everybody else looks the key up. [`Groups`] are the same for keys that many share: who
+//! listens to *this*, right now?
 //!
 //! ```
 //! use ipa_registry::Registry;
@@ -41,7 +42,7 @@
 //!
 //! No foreign code does, so everything may call back into the same registry, on the same key too: the predicate of
 //! [`select`](Registry::select), the `Drop` of a value that was replaced or removed or of an event that was never read,
-//! the wakers of subscribers. Excepted are the `Eq` and `Clone` of keys and values, which run under the lock of a shard:
+//! the wakers of subscribers, the callback of [`dispatch`](Groups::dispatch). Excepted are the `Eq` and `Clone` of keys and values, which run under the lock of a shard:
 //! they must be plain, and must not use the registry (a key's `Hash` runs before the lock is taken). Make values cheap to
 //! clone: an `Arc`, an address, a number.
 //!
@@ -85,6 +86,60 @@
 //! # Ok::<(), ipa_registry::AlreadyRegistered<&str, i32>>(())
 //! ```
 //!
+//! # Groups
+//!
+//! In [`Groups`] a key has members instead of one owner. [`join`](Groups::join) is never refused, and its guard is a
+//! [`Membership`], of which all that is said above of a registration is true: the member is out before its end can be
+//! seen. [`members`](Groups::members) reads a group in the order of joining, and [`dispatch`](Groups::dispatch) calls for
+//! each member once:
+//!
+//! ```
+//! use std::sync::mpsc;
+//! use ipa_registry::Groups;
+//!
+//! let listeners = Groups::new();
+//! let (inbox, received) = mpsc::channel();
+//! let one = listeners.join("news", (1, inbox.clone()));
+//! let two = listeners.join("news", (2, inbox.clone()));
+//! let _three = listeners.join("weather", (3, inbox));
+//!
+//! let told = listeners.dispatch("news", |(id, inbox)| inbox.send(*id).unwrap());
+//! assert_eq!(told, 2);
+//! assert_eq!(received.try_iter().collect::<Vec<_>>(), [1, 2]);
+//!
+//! drop((one, two));
+//! assert_eq!(listeners.count_members("news"), 0);
+//! assert_eq!(listeners.keys(), ["weather"]);
+//! ```
+//!
+//! Subscribers get an event for each member that joins, updates or leaves, in order per key. Members may have equal
+//! values, and an [`Updated`](Event::Updated) has the new one only, so the events alone do not say which members a group
+//! has. They say that it changed: read its members again for each, and the last reading of a key is always right.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use ipa_registry::{Groups, TryRecvError};
+//!
+//! let groups = Groups::new();
+//! let mut events = groups.subscribe();
+//! let mut known: HashMap<_, Vec<_>> = HashMap::new();
+//!
+//! let first = groups.join("a", 1);
+//! let _second = groups.join("a", 1);
+//! first.update(2);
+//! loop {
+//!     match events.try_recv() {
+//!         Ok(event) => known.insert(*event.key(), groups.members(event.key())),
+//!         Err(TryRecvError::Lagged(_)) => {
+//!             known = groups.keys().into_iter().map(|key| (key, groups.members(key))).collect();
+//!             None
+//!         }
+//!         Err(_) => break,
+//!     };
+//! }
+//! assert_eq!(known, HashMap::from([("a", vec![2, 1])]));
+//! ```
+//!
 //! # Compared with Elixir's `Registry`
 //!
 //! | | Elixir | here |
@@ -95,6 +150,9 @@
 //! | `unregister/2`, `update_value/3` | for the calling process | on the guard, so for its holder alone, by type |
 //! | keys | of any type, compared with `===` | `Eq`, of one type |
 //! | `select/2` | a match specification | a closure |
+//! | `keys: :duplicate` | the same registry in another mode; entries in no order that is promised | a type of its own, [`Groups`], in the order of joining |
+//! | `dispatch/3` | in the caller, once for each partition, with a list of entries that may have ended; a callback that raises ends it | in the caller, once for each member; a callback that panics ends it; not at all if there is no member, as there |
+//! | to leave a group of n | O(n), a scan of the key's entries | O(log n) |
 //! | listeners | a named process each; messages pile up without bound | [`Subscription`]s; bounded, and a slow one is told what it lost |
 //! | `count/1` | O(partitions) | O(1) |
 //!
@@ -110,23 +168,31 @@
 //! A lookup hashes the key once, takes one of 64 read locks and clones the value: as fast as one `RwLock<HashMap>` when
 //! one thread looks up, and some three times as fast when two do (`cargo bench -p ipa-registry` measures it against
 //! that map). To register and to drop costs about half as much again as an insertion and a removal, most of it for the
-//! guard's own clone of the key. A registry without subscribers pays one load per change for events. An empty registry
+//! guard's own clone of the key. To join and to leave a group of n costs O(log n), to read it one clone of a value a
+//! member, and every member keeps two clones of its key, its guard's and its entry's. A registry without subscribers pays one load per change for events. An empty registry
 //! takes about 9 KB; like a `HashMap`, it keeps the room of its largest size.
 //!
 //! The hash function is `rustc-hash`: fast, and not hardened against keys that somebody chose so that they collide. If
 //! strangers may choose keys, register under a number or a keyed digest of theirs.
 
 mod error;
+mod groups;
+mod guard;
 mod hub;
+mod membership;
 mod registration;
 mod registry;
 #[cfg(doctest)]
 mod shape;
 mod shard;
+mod shards;
+mod slot;
 mod subscription;
 
 pub use error::{AlreadyRegistered, RecvError, TryRecvError};
+pub use groups::Groups;
 pub use hub::Event;
+pub use membership::Membership;
 pub use registration::Registration;
 pub use registry::Registry;
 pub use subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription};

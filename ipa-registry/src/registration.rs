@@ -1,10 +1,8 @@
-//! The guard of an entry: its life is the entry's life.
-//!
-//! It holds its shard and the entry's id, so what it does to its entry needs no key, and can hit no other entry.
+//! The guard of a unique key's entry.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use crate::shard::Shard;
+use crate::{guard::Guard, slot::Single};
 
 /// The ownership of one entry: while this value lives, the key is taken; its `Drop` frees it.
 ///
@@ -36,23 +34,20 @@ use crate::shard::Shard;
 /// If the value's own `Drop` panics, dropping the registration does, after the entry is gone.
 #[must_use = "the entry is unregistered when the registration is dropped"]
 pub struct Registration<K, V> {
-    pub(crate) shard: Arc<Shard<K, V>>,
-    pub(crate) key: K,
-    pub(crate) hash: u64,
-    pub(crate) id: u64,
+    pub(crate) guard: Guard<K, V, Single<K, V>>,
 }
 
 impl<K, V> Registration<K, V> {
     /// The key.
     pub fn key(&self) -> &K {
-        &self.key
+        &self.guard.key
     }
 }
 
 impl<K: Clone, V: Clone> Registration<K, V> {
     /// A clone of the value that stands now.
     pub fn value(&self) -> V {
-        self.shard.value(self.hash, self.id)
+        self.guard.value()
     }
 
     /// Replaces the value, and hands back the one that stood.
@@ -61,18 +56,12 @@ impl<K: Clone, V: Clone> Registration<K, V> {
     /// [`Updated`](crate::Event::Updated), also if the new value equals the old one. Updates of one registration from
     /// several threads at once happen one after the other; each gets what the one before it put there.
     pub fn update(&self, value: V) -> V {
-        self.shard.update(self.hash, self.id, value)
-    }
-}
-
-impl<K, V> Drop for Registration<K, V> {
-    fn drop(&mut self) {
-        self.shard.unregister(self.hash, self.id);
+        self.guard.update(value)
     }
 }
 
 impl<K: fmt::Debug, V> fmt::Debug for Registration<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Registration").field("key", self.key()).finish_non_exhaustive()
     }
 }

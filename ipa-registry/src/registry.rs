@@ -1,13 +1,15 @@
-//! The handle that everybody shares: it finds the shard of a key, and asks all shards in turn.
+//! Unique keys: the handle that everybody shares.
 //!
-//! It does not know how an entry is kept or told of; see `shard` and `hub`.
+//! It does not know how entries are found, kept or told of; see `shards`, `shard` and `hub`.
 
-use std::{array, borrow::Borrow, fmt, hash::Hash, sync::Arc};
+use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
 use crate::{
     error::AlreadyRegistered,
     registration::Registration,
-    shard::{Common, SHARDS, Shard, hash_of, shard_of},
+    shard::hash_of,
+    shards::Shards,
+    slot::Single,
     subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription},
 };
 
@@ -43,22 +45,13 @@ use crate::{
 /// # }
 /// ```
 pub struct Registry<K, V> {
-    inner: Arc<Inner<K, V>>,
-}
-
-/// What the handles of one registry share. A registration holds no more than its shard: two threads that register at
-/// the same time then do not fight over one reference count.
-struct Inner<K, V> {
-    shards: [Arc<Shard<K, V>>; SHARDS],
-    common: Arc<Common<K, V>>,
+    shards: Arc<Shards<K, V, Single<K, V>>>,
 }
 
 impl<K, V> Registry<K, V> {
     /// An empty registry.
     pub fn new() -> Self {
-        let common = Arc::new(Common::new());
-        let shards = array::from_fn(|_| Arc::new(Shard::new(Arc::clone(&common))));
-        Self { inner: Arc::new(Inner { shards, common }) }
+        Self { shards: Arc::new(Shards::new()) }
     }
 
     /// How many entries there are. O(1), and takes no lock.
@@ -74,7 +67,7 @@ impl<K, V> Registry<K, V> {
     /// assert_eq!(registry.count(), 0);
     /// ```
     pub fn count(&self) -> usize {
-        self.inner.common.count()
+        self.shards.count()
     }
 
     /// Whether there is no entry; as [`count`](Self::count).
@@ -105,12 +98,7 @@ impl<K, V> Registry<K, V> {
     /// assert_eq!(events.try_recv(), Ok(Event::Registered { key: 2, value: () }));
     /// ```
     pub fn subscribe_with_capacity(&self, capacity: usize) -> Subscription<K, V> {
-        Subscription::new(&self.inner.common, capacity)
-    }
-
-    #[inline]
-    fn shard(&self, hash: u64) -> &Arc<Shard<K, V>> {
-        &self.inner.shards[shard_of(hash)]
+        self.shards.subscribe(capacity)
     }
 }
 
@@ -126,7 +114,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
     /// beside a clone of the value that stands. The standing entry is unchanged, and there is no event.
     pub fn register(&self, key: K, value: V) -> Result<Registration<K, V>, AlreadyRegistered<K, V>> {
         let hash = hash_of(&key);
-        self.shard(hash).register(hash, key, value)
+        self.shards.shard(hash).register(hash, key, value)
     }
 
     /// A clone of the value under the key, or `None`.
@@ -138,8 +126,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let hash = hash_of(key);
-        self.shard(hash).find(hash, key, |entry| entry.value.clone())
+        self.shards.find(key, |slot| slot.entry.value.clone())
     }
 
     /// Whether there is an entry under the key. As [`lookup`](Self::lookup), without the clone.
@@ -149,17 +136,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let hash = hash_of(key);
-        self.shard(hash).find(hash, key, |_| ()).is_some()
+        self.shards.find(key, |_| ()).is_some()
     }
 
     /// The keys of all entries, in no order; as [`list`](Self::list).
     pub fn keys(&self) -> Vec<K> {
-        let mut keys = Vec::with_capacity(self.count());
-        for shard in &self.inner.shards {
-            shard.copy_into(&mut keys, |entry| entry.key.clone());
-        }
-        keys
+        self.shards.keys()
     }
 
     /// Clones of all entries, in no order.
@@ -176,11 +158,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
     /// assert_eq!(all, [(1, "one"), (2, "two")]);
     /// ```
     pub fn list(&self) -> Vec<(K, V)> {
-        let mut all = Vec::with_capacity(self.count());
-        for shard in &self.inner.shards {
-            shard.copy_into(&mut all, |entry| (entry.key.clone(), entry.value.clone()));
-        }
-        all
+        self.shards.list()
     }
 
     /// Clones of the entries that the predicate accepts, in no order; otherwise as [`list`](Self::list).
@@ -198,20 +176,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
     /// # Panics
     ///
     /// If the predicate panics, the panic is the caller's; the registry is unharmed.
-    pub fn select(&self, mut predicate: impl FnMut(&K, &V) -> bool) -> Vec<(K, V)> {
-        let mut selected = Vec::new();
-        let mut copied = Vec::new();
-        for shard in &self.inner.shards {
-            shard.copy_into(&mut copied, |entry| (entry.key.clone(), entry.value.clone()));
-            selected.extend(copied.drain(..).filter(|(key, value)| predicate(key, value)));
-        }
-        selected
+    pub fn select(&self, predicate: impl FnMut(&K, &V) -> bool) -> Vec<(K, V)> {
+        self.shards.select(predicate)
     }
 }
 
 impl<K, V> Clone for Registry<K, V> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { shards: Arc::clone(&self.shards) }
     }
 }
 

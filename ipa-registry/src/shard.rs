@@ -1,9 +1,9 @@
 //! One shard: a lock over a hash table, and every change of an entry. Apart, because a lookup's time is spent here, and
 //! because here is where it shows that nothing foreign runs under the lock.
 //!
-//! The trick: a key is hashed once, before the lock is taken, and its hash is kept in the entry. So neither a resize nor
-//! a removal calls the key's `Hash`, and a removal needs no key at all: the entry's id tells it from a later one under
-//! the same key. That is why the table is hashbrown's `HashTable`, which takes hashes instead of computing them.
+//! The trick: a key is hashed once, before the lock is taken, and its hash is kept in the table. So neither a resize nor
+//! a removal calls the key's `Hash`, and a removal needs no key at all: the entry's id tells it from all others under the
+//! same key, later ones too. That is why the table is hashbrown's `HashTable`, which takes hashes instead of computing them.
 //!
 //! Whatever is dropped is moved out of the table first and dropped after the lock is released.
 
@@ -18,13 +18,16 @@ use std::{
 };
 
 use hashbrown::{HashTable, hash_table};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use rustc_hash::FxBuildHasher;
 
 use crate::{
     error::AlreadyRegistered,
+    guard::Guard,
     hub::{Event, Hub},
+    membership::Membership,
     registration::Registration,
+    slot::{Bucket, Entry, Group, Single, Slot},
 };
 
 /// How many shards a registry has: fixed, and a power of two. Two lookups at the same time meet in one shard
@@ -48,30 +51,32 @@ pub(crate) fn shard_of(hash: u64) -> usize {
     (hash.wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - SHARDS.ilog2())) as usize
 }
 
-/// What stands under a key.
-pub(crate) struct Entry<K, V> {
-    hash: u64,
-    /// Unique among all entries that the shard ever held.
-    id: u64,
-    pub(crate) key: K,
-    pub(crate) value: V,
-}
-
 /// A lock over a table. It has cache lines of its own, so that the locks of two shards do not slow each other down.
 #[repr(align(64))]
-pub(crate) struct Shard<K, V> {
-    table: RwLock<Table<K, V>>,
+pub(crate) struct Shard<K, V, S> {
+    table: RwLock<Table<S>>,
     common: Arc<Common<K, V>>,
 }
 
-struct Table<K, V> {
-    entries: HashTable<Entry<K, V>>,
+struct Table<S> {
+    buckets: HashTable<Bucket<S>>,
     next_id: u64,
+}
+
+impl<S> Table<S> {
+    /// The place of a key, taken or free.
+    fn place<K: Eq, V>(&mut self, hash: u64, key: &K) -> hash_table::Entry<'_, Bucket<S>>
+    where
+        S: Slot<K, V>,
+    {
+        let same_key = |bucket: &Bucket<S>| bucket.hash == hash && bucket.slot.key() == key;
+        self.buckets.entry(hash, same_key, |bucket| bucket.hash)
+    }
 }
 
 /// What the shards of a registry share, on separate cache lines: the count changes often, the hub seldom.
 ///
-/// It is dropped with the last handle and the last registration, and its hub tells the subscribers.
+/// It is dropped with the last handle and the last guard, and its hub tells the subscribers.
 pub(crate) struct Common<K, V> {
     count: Count,
     pub(crate) hub: Hub<K, V>,
@@ -94,37 +99,45 @@ impl<K, V> Common<K, V> {
     }
 }
 
-impl<K, V> Shard<K, V> {
+impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
     pub(crate) fn new(common: Arc<Common<K, V>>) -> Self {
-        let table = Table { entries: HashTable::new(), next_id: 0 };
+        let table = Table { buckets: HashTable::new(), next_id: 0 };
         Self { table: RwLock::new(table), common }
     }
 
-    /// What `read` takes from the entry under this key, if there is one.
+    /// What `read` takes from what stands under this key, if anything does.
     #[inline]
-    pub(crate) fn find<Q, T>(&self, hash: u64, key: &Q, read: impl FnOnce(&Entry<K, V>) -> T) -> Option<T>
+    pub(crate) fn find<Q, T>(&self, hash: u64, key: &Q, read: impl FnOnce(&S) -> T) -> Option<T>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
         let table = self.table.read();
-        table.entries.find(hash, |entry| entry.key.borrow() == key).map(read)
+        let bucket = table.buckets.find(hash, |bucket| bucket.slot.key().borrow() == key);
+        bucket.map(|bucket| read(&bucket.slot))
     }
 
-    /// Appends what `copy` takes from each entry.
+    /// Appends what `copy` takes from what stands under each key.
+    pub(crate) fn copy_keys_into<T>(&self, copies: &mut Vec<T>, copy: impl Fn(&K) -> T) {
+        let table = self.table.read();
+        copies.extend(table.buckets.iter().map(|bucket| copy(bucket.slot.key())));
+    }
+
+    /// Appends what `copy` takes from each entry; those of one key follow each other, in the order in which they came.
     pub(crate) fn copy_into<T>(&self, copies: &mut Vec<T>, copy: impl Fn(&Entry<K, V>) -> T) {
         let table = self.table.read();
-        copies.extend(table.entries.iter().map(copy));
+        copies.reserve(table.buckets.len());
+        copies.extend(table.buckets.iter().flat_map(|bucket| bucket.slot.entries()).map(copy));
     }
 
     /// Takes the entry with this id out, queues the event, and then, without the lock, drops what the entry held.
     pub(crate) fn unregister(&self, hash: u64, id: u64) {
         let mut table = self.table.write();
         // By id: should the entry be gone, what stands under its key is somebody else's.
-        let Ok(occupied) = table.entries.find_entry(hash, |entry| entry.id == id) else {
+        let bucket = table.buckets.find_entry(hash, |bucket| bucket.slot.get(id).is_some());
+        let Some(Entry { key, value }) = bucket.ok().and_then(|bucket| S::take(bucket, id)) else {
             return;
         };
-        let (Entry { key, value, .. }, _) = occupied.remove();
         self.common.count.0.fetch_sub(1, Ordering::Relaxed);
         if self.common.hub.is_active() {
             let delivery = self.common.hub.queue(Event::Unregistered { key, value });
@@ -135,23 +148,48 @@ impl<K, V> Shard<K, V> {
             drop((key, value));
         }
     }
+
+    /// The last part of putting an entry in: its id is used up, it is counted, its event is queued; then, without the
+    /// lock, it gets its guard, and the event is delivered.
+    #[inline]
+    fn registered(
+        self: &Arc<Self>,
+        mut table: RwLockWriteGuard<'_, Table<S>>,
+        event: Option<Event<K, V>>,
+        key: K,
+        hash: u64,
+    ) -> Guard<K, V, S> {
+        let id = table.next_id;
+        table.next_id += 1;
+        self.common.count.0.fetch_add(1, Ordering::Relaxed);
+        let delivery = event.map(|event| self.common.hub.queue(event));
+        drop(table);
+        // The guard first: should a waker or an event's drop panic, the guard takes the entry out.
+        let guard = Guard { shard: Arc::clone(self), key, hash, id };
+        if let Some(delivery) = delivery {
+            delivery.finish();
+        }
+        guard
+    }
 }
 
-impl<K: Clone, V: Clone> Shard<K, V> {
+impl<K: Clone, V: Clone, S: Slot<K, V>> Shard<K, V, S> {
     /// A clone of the value of the entry with this id.
     pub(crate) fn value(&self, hash: u64, id: u64) -> V {
         let table = self.table.read();
-        let entry = table.entries.find(hash, |entry| entry.id == id);
-        // Only a registration asks, and nothing but its drop removes its entry.
-        entry.expect("an entry stands while its registration lives").value.clone()
+        let bucket = table.buckets.find(hash, |bucket| bucket.slot.get(id).is_some());
+        let entry = bucket.and_then(|bucket| bucket.slot.get(id));
+        // Only a guard asks, and nothing but its drop removes its entry.
+        entry.expect("an entry stands while its guard lives").value.clone()
     }
 
     /// Replaces the value of the entry with this id.
     pub(crate) fn update(&self, hash: u64, id: u64, value: V) -> V {
         let mut table = self.table.write();
-        let entry = table.entries.find_mut(hash, |entry| entry.id == id);
-        // Only a registration asks, and nothing but its drop removes its entry.
-        let entry = entry.expect("an entry stands while its registration lives");
+        let bucket = table.buckets.find_mut(hash, |bucket| bucket.slot.get(id).is_some());
+        let entry = bucket.and_then(|bucket| bucket.slot.get_mut(id));
+        // Only a guard asks, and nothing but its drop removes its entry.
+        let entry = entry.expect("an entry stands while its guard lives");
         // Cloned before anything is changed: should a clone panic, nothing was.
         let event = self
             .common
@@ -166,9 +204,16 @@ impl<K: Clone, V: Clone> Shard<K, V> {
         }
         replaced
     }
+
+    /// The event of an entry that is about to be put in, if somebody listens. Cloned before anything is changed: should a
+    /// clone panic, nothing was.
+    #[inline]
+    fn registering(&self, key: &K, value: &V) -> Option<Event<K, V>> {
+        self.common.hub.is_active().then(|| Event::Registered { key: key.clone(), value: value.clone() })
+    }
 }
 
-impl<K: Eq + Clone, V: Clone> Shard<K, V> {
+impl<K: Eq + Clone, V: Clone> Shard<K, V, Single<K, V>> {
     /// Puts an entry under the key, if there is none.
     pub(crate) fn register(
         self: &Arc<Self>,
@@ -179,29 +224,31 @@ impl<K: Eq + Clone, V: Clone> Shard<K, V> {
         let owners_key = key.clone();
         let mut table = self.table.write();
         let id = table.next_id;
-        let same_key = |entry: &Entry<K, V>| entry.hash == hash && entry.key == key;
-        let vacant = match table.entries.entry(hash, same_key, |entry| entry.hash) {
+        let vacant = match table.place(hash, &key) {
             hash_table::Entry::Vacant(vacant) => vacant,
             hash_table::Entry::Occupied(occupied) => {
-                let standing = occupied.get().value.clone();
+                let standing = occupied.get().slot.entry.value.clone();
                 drop(table);
                 return Err(AlreadyRegistered { key, refused: value, standing });
             }
         };
-        // Cloned before anything is changed: should a clone panic, nothing was.
-        let event =
-            self.common.hub.is_active().then(|| Event::Registered { key: key.clone(), value: value.clone() });
-        vacant.insert(Entry { hash, id, key, value });
-        table.next_id += 1;
-        self.common.count.0.fetch_add(1, Ordering::Relaxed);
-        let delivery = event.map(|event| self.common.hub.queue(event));
-        drop(table);
-        // The guard first: should a waker or an event's drop panic, the guard frees the key.
-        let registration = Registration { shard: Arc::clone(self), key: owners_key, hash, id };
-        if let Some(delivery) = delivery {
-            delivery.finish();
-        }
-        Ok(registration)
+        let event = self.registering(&key, &value);
+        vacant.insert(Bucket { hash, slot: Single { id, entry: Entry { key, value } } });
+        Ok(Registration { guard: self.registered(table, event, owners_key, hash) })
+    }
+}
+
+impl<K: Eq + Clone, V: Clone> Shard<K, V, Group<K, V>> {
+    /// Puts an entry under the key, after those that are there.
+    pub(crate) fn join(self: &Arc<Self>, hash: u64, key: K, value: V) -> Membership<K, V> {
+        let members_key = key.clone();
+        let mut table = self.table.write();
+        let id = table.next_id;
+        let place = table.place(hash, &key);
+        let event = self.registering(&key, &value);
+        let mut bucket = place.or_insert_with(|| Bucket { hash, slot: Group::new() });
+        bucket.get_mut().slot.add(id, Entry { key, value });
+        Membership { guard: self.registered(table, event, members_key, hash) }
     }
 }
 

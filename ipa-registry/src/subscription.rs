@@ -17,7 +17,8 @@ use crate::{
 /// [`subscribe_with_capacity`](crate::Registry::subscribe_with_capacity) says otherwise: 1024.
 pub const DEFAULT_SUBSCRIPTION_CAPACITY: usize = 1024;
 
-/// A stream of a registry's [`Event`]s, from [`Registry::subscribe`](crate::Registry::subscribe) on.
+/// A stream of a registry's [`Event`]s, from [`Registry::subscribe`](crate::Registry::subscribe) or
+/// [`Groups::subscribe`](crate::Groups::subscribe) on.
 ///
 /// # Guarantees
 ///
@@ -26,9 +27,9 @@ pub const DEFAULT_SUBSCRIPTION_CAPACITY: usize = 1024;
 /// - Every change that is not yet visible when `subscribe` returns has its event here, or is counted in a
 ///   [`Lagged`](RecvError::Lagged).
 /// - The registry never waits for a subscriber. A full queue loses its oldest event for each new one.
-/// - After the last handle *and* the last registration of the registry are gone, and what was queued is read, the answer
-///   is [`Closed`](RecvError::Closed). A subscriber that holds a [`Registry`](crate::Registry) itself, to list it, thus
-///   never sees it closed.
+/// - After the last handle *and* the last registration (or membership) of the registry are gone, and what was queued is
+///   read, the answer is [`Closed`](RecvError::Closed). A subscriber that holds a handle itself, to list the registry,
+///   thus never sees it closed.
 ///
 /// Dropping the subscription ends it, and drops the events that were not read.
 ///

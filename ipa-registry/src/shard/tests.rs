@@ -58,10 +58,10 @@ fn an_entry_is_removed_by_its_id_and_not_by_its_key() {
     let shard = Arc::new(Shard::new(Arc::new(Common::new())));
     let hash = hash_of("a");
     let first = shard.register(hash, "a", 1).unwrap();
-    let first_id = first.id;
+    let first_id = first.guard.id;
     drop(first);
     let second = shard.register(hash, "a", 2).unwrap();
-    assert_ne!(second.id, first_id);
+    assert_ne!(second.guard.id, first_id);
 
     shard.unregister(hash, first_id);
     assert_eq!(second.value(), 2);
