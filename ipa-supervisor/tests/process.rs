@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use ipa_supervisor::{
@@ -509,7 +509,33 @@ async fn a_hook_that_fails_or_does_not_return_executes_nothing() {
 
 /// Collects the lines that processes log.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(tracing::Level, String, String, String)>>>);
+struct Collector(Arc<Mutex<Vec<Line>>>);
+
+struct Line {
+    level: tracing::Level,
+    child: String,
+    stream: String,
+    text: String,
+}
+
+impl Collector {
+    /// The one that all tests share. A subscriber of one thread's would see nothing of what another logs.
+    fn shared() -> Self {
+        static SHARED: OnceLock<Collector> = OnceLock::new();
+        SHARED
+            .get_or_init(|| {
+                let collector = Self::default();
+                tracing::subscriber::set_global_default(collector.clone()).unwrap();
+                collector
+            })
+            .clone()
+    }
+
+    fn take(&self, child: &str) -> Vec<Line> {
+        let ours = |line: &mut Line| line.child.starts_with(child);
+        self.0.lock().unwrap().extract_if(.., ours).collect()
+    }
+}
 
 impl tracing::Subscriber for Collector {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -536,16 +562,15 @@ impl tracing::Subscriber for Collector {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut take = |name| fields.0.remove(name).unwrap_or_default();
-        let line = (*event.metadata().level(), take("child"), take("stream"), take("message"));
+        let (child, stream, text) = (take("child"), take("stream"), take("message"));
+        let line = Line { level: *event.metadata().level(), child, stream, text };
         self.0.lock().unwrap().push(line);
     }
 }
 
-/// On the test's own thread, so that the subscriber of that thread alone is asked to do with the lines of another's.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_gets_every_line_before_the_end_is_told() {
-    let collector = Collector::default();
-    let _default = tracing::subscriber::set_default(collector.clone());
+    let collector = Collector::shared();
     let supervisor = DynamicSupervisor::builder().start().await.unwrap();
     let long = 8 * 1024 + 1;
     let text = format!(
@@ -554,11 +579,11 @@ async fn the_log_gets_every_line_before_the_end_is_told() {
     let (spec, end) = Process::shell(text).once("chatty");
     start(&supervisor, spec).await;
     soon(end).await;
-    let lines = std::mem::take(&mut *collector.0.lock().unwrap());
-    assert!(lines.iter().all(|(_, child, _, _)| child.starts_with("chatty#1")), "{:?}", lines.first());
-    let errors: Vec<_> = lines.iter().filter(|line| line.2 == "stderr").collect();
-    assert!(matches!(errors[..], [(tracing::Level::WARN, _, _, line)] if line == "careful"), "{errors:?}");
-    let lines: Vec<String> = lines.into_iter().filter(|line| line.2 == "stdout").map(|line| line.3).collect();
+    let (errors, lines): (Vec<Line>, Vec<Line>) =
+        collector.take("chatty#1").into_iter().partition(|line| line.stream == "stderr");
+    assert!(matches!(&errors[..], [line] if line.text == "careful" && line.level == tracing::Level::WARN));
+    assert!(lines.iter().all(|line| line.stream == "stdout" && line.level == tracing::Level::INFO));
+    let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     let (numbers, others) = lines.split_at(20_000);
     assert!(numbers.iter().zip(1..).all(|(line, number)| *line == number.to_string()));
     assert_eq!(others.iter().map(String::len).collect::<Vec<_>>(), [8 * 1024, 1, 9]);
@@ -568,8 +593,7 @@ async fn the_log_gets_every_line_before_the_end_is_told() {
 
 #[tokio::test]
 async fn an_escaped_grandchild_that_holds_the_output_open_delays_nothing() {
-    let collector = Collector::default();
-    let _default = tracing::subscriber::set_default(collector.clone());
+    let collector = Collector::shared();
     let directory = tempfile::tempdir().unwrap();
     let fifo = Fifo::new(directory.path(), "fifo");
     let (line, _rest) = fifo.listen();
@@ -578,13 +602,33 @@ async fn an_escaped_grandchild_that_holds_the_output_open_delays_nothing() {
     let text =
         "mkfifo word; setsid sh -c 'echo $$ >$fifo; echo >word; exec sleep 1000' & read _ <word; echo last";
     let process = Process::shell(text).env("fifo", &fifo.0).current_dir(directory.path());
-    let (spec, end) = process.once("job");
+    let (spec, end) = process.once("escaping");
     start(&supervisor, spec).await;
     let escaped = soon(line).await.unwrap().parse().unwrap();
     assert!(matches!(soon(end).await, ProcessEnd::Exited { status, .. } if status.success()));
-    let lines: Vec<String> = collector.0.lock().unwrap().iter().map(|line| line.3.clone()).collect();
+    let lines: Vec<String> = collector.take("escaping").into_iter().map(|line| line.text).collect();
     assert_eq!(lines, ["last"]);
     assert!(!is_gone(escaped));
     kill_process(pid(escaped), Signal::KILL).unwrap();
+    soon(supervisor.shutdown()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_cancelled_before_there_is_a_process_kills_it_when_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = Fifo::new(directory.path(), "fifo");
+    let (observer, mut notes) = observed();
+    let supervisor =
+        DynamicSupervisor::builder().kill_grace(Duration::ZERO).observer(observer).start().await.unwrap();
+    // The output file is a pipe that nobody reads yet, so the start hangs in opening it.
+    let (spec, end) = Process::command("sleep").arg("1000").output(Output::File(fifo.0.clone())).once("late");
+    let error =
+        soon(supervisor.start_child(spec.start_timeout(Duration::from_millis(50)))).await.unwrap_err();
+    assert!(matches!(error, StartChildError::Stuck(_)), "{error}");
+    let (_line, _rest) = fifo.listen();
+    let end = soon(end).await;
+    assert!(matches!(end, ProcessEnd::Exited { status, .. } if status.signal() == Some(9)), "{end:?}");
+    // Its slot is free, too.
+    while !matches!(soon(notes.recv()).await.unwrap(), Note::Reaped(_)) {}
     soon(supervisor.shutdown()).await.unwrap();
 }

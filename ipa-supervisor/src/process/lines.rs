@@ -16,48 +16,30 @@ use crate::machine::ChildRef;
 /// Longer lines are broken, so that a process that never ends its line costs no more memory than this.
 const LONGEST: usize = 8 * 1024;
 
-/// Where lines are logged: for the subscriber and in the span of whoever started the child, not of the thread that reads.
-#[derive(Clone)]
-pub(super) struct LogScope {
-    child: ChildRef,
-    span: tracing::Span,
-    dispatch: tracing::Dispatch,
-}
-
-impl LogScope {
-    pub(super) fn of(child: &ChildRef) -> Self {
-        Self {
-            child: child.clone(),
-            span: tracing::Span::current(),
-            dispatch: tracing::dispatcher::get_default(Clone::clone),
-        }
-    }
-
-    fn log(&self, stream: Stream, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        let (child, line) = (&self.child, line.trim_end());
-        // Blank: a line of the process's, or the byte that woke the reader.
-        if line.is_empty() {
-            return;
-        }
-        tracing::dispatcher::with_default(&self.dispatch, || {
-            self.span.in_scope(|| match stream {
-                Stream::Stdout => {
-                    tracing::info!(target: "ipa_supervisor::process", %child, stream = "stdout", "{line}");
-                }
-                Stream::Stderr => {
-                    tracing::warn!(target: "ipa_supervisor::process", %child, stream = "stderr", "{line}");
-                }
-            });
-        });
-    }
-}
-
 /// Which of a process's two outputs.
 #[derive(Clone, Copy)]
 pub(super) enum Stream {
     Stdout,
     Stderr,
+}
+
+impl Stream {
+    fn log(self, child: &ChildRef, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end();
+        // Blank: a line of the process's, or the byte that woke the reader.
+        if line.is_empty() {
+            return;
+        }
+        match self {
+            Self::Stdout => {
+                tracing::info!(target: "ipa_supervisor::process", %child, stream = "stdout", "{line}");
+            }
+            Self::Stderr => {
+                tracing::warn!(target: "ipa_supervisor::process", %child, stream = "stderr", "{line}");
+            }
+        }
+    }
 }
 
 /// A stream that is being logged. Its drop ends that, after the last line that is in the pipe by then; it blocks meanwhile.
@@ -69,14 +51,14 @@ pub(super) struct Lines {
 
 impl Lines {
     /// The end of the pipe that the process is to write to, and the thread at the other.
-    pub(super) fn start(scope: LogScope, stream: Stream) -> io::Result<(Stdio, Self)> {
+    pub(super) fn start(child: ChildRef, stream: Stream) -> io::Result<(Stdio, Self)> {
         let (reader, writer) = io::pipe()?;
         let waker = writer.try_clone()?;
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
         let thread = thread::Builder::new()
             .name("ipa-process-log".into())
-            .spawn(move || read(reader, &seen, |line| scope.log(stream, line)))?;
+            .spawn(move || read(reader, &seen, |line| stream.log(&child, line)))?;
         Ok((Stdio::from(writer), Self { ended, waker, thread: Some(thread) }))
     }
 }

@@ -16,11 +16,11 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use tokio::sync::oneshot;
 
 use super::error::ProcessError;
-use super::lines::LogScope;
 use super::recipe::{ProcessInfo, Recipe, Spawned, StopSignal};
 use super::watch::{ProcessEnd, Sender};
 use crate::context::Context;
 use crate::lease::Lease;
+use crate::machine::ChildRef;
 
 /// The task's side of a process. Its drop kills the group, unless the process has ended.
 pub(super) struct Running {
@@ -49,7 +49,7 @@ impl Running {
         let mut reaper = Reaper {
             recipe,
             leader,
-            scope: LogScope::of(cx.child()),
+            child: cx.child().clone(),
             started: Some(started_sender),
             end: Some(end_sender),
             watch,
@@ -144,7 +144,7 @@ type Started = (u32, Option<PipeWriter>);
 struct Reaper {
     recipe: Recipe,
     leader: Arc<Leader>,
-    scope: LogScope,
+    child: ChildRef,
     started: Option<oneshot::Sender<Result<Started, ProcessError>>>,
     end: Option<oneshot::Sender<ProcessEnd>>,
     watch: Option<Sender>,
@@ -153,7 +153,7 @@ struct Reaper {
 
 impl Reaper {
     fn live(&mut self) {
-        let Spawned { mut child, gate, lines } = match self.recipe.spawn(&self.scope) {
+        let Spawned { mut child, gate, lines } = match self.recipe.spawn(&self.child) {
             Ok(spawned) => spawned,
             Err(error) => return answer(&mut self.started, Err(error)),
         };

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use rustix::process::Signal;
 
 use super::error::ProcessError;
-use super::lines::{Lines, LogScope, Stream};
+use super::lines::{Lines, Stream};
+use crate::machine::ChildRef;
 use crate::reason::BoxError;
 
 /// The gate. `read` fails at the end of the file; the program finds `/dev/null` where the gate was.
@@ -36,7 +37,7 @@ const GATE: &str = r#"read -r _ || exit 1; exec "$@" </dev/null"#;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// To `tracing`, line by line, target `ipa_supervisor::process`: standard output at `info`, standard error at `warn`, each
-    /// with the fields `child` and `stream`, in the span and for the subscriber in which the child was started.
+    /// with the fields `child` and `stream`. They are logged on a thread that is none of the runtime's, outside of any span.
     ///
     /// Bytes that are no UTF-8 are replaced, lines beyond 8 KiB broken, white space at the end of a line and blank lines left
     /// out. All that the process itself wrote is logged before its end is reported. What a grandchild that has left the group
@@ -148,7 +149,7 @@ impl Recipe {
     }
 
     /// Starts it. Blocks: files are opened, and `exec` is waited for.
-    pub(super) fn spawn(&self, scope: &LogScope) -> Result<Spawned, ProcessError> {
+    pub(super) fn spawn(&self, of: &ChildRef) -> Result<Spawned, ProcessError> {
         let resources = |source| ProcessError::Resources { program: self.name(), source };
         let mut command = match self.before_exec {
             None => Command::new(&self.program),
@@ -185,7 +186,7 @@ impl Recipe {
             (_, Some(file)) => Ok(Stdio::from(file)),
             (&Output::Inherit, None) => Ok(Stdio::inherit()),
             (&Output::Log, None) => {
-                let (pipe, logged) = Lines::start(scope.clone(), stream).map_err(resources)?;
+                let (pipe, logged) = Lines::start(of.clone(), stream).map_err(resources)?;
                 lines.push(logged);
                 Ok(pipe)
             }
