@@ -13,8 +13,8 @@ use crate::{EventStore, InMemoryEventStore, SqliteEventStore, StoreError, Stream
 
 /// Any [`EventStore`] as an [`Admission`]: a task is admitted if its stream, the one of its name, exists.
 ///
-/// [`SqliteEventStore`] and [`InMemoryEventStore`] are admissions themselves; this is for an `Arc<dyn EventStore>` and for
-/// stores from elsewhere.
+/// [`SqliteEventStore`] and [`InMemoryEventStore`] are admissions themselves; this is for an `Arc<dyn EventStore>`
+/// and for stores from elsewhere.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,9 +35,9 @@ use crate::{EventStore, InMemoryEventStore, SqliteEventStore, StoreError, Stream
 ///
 /// # Errors
 ///
-/// [`AdmitError::StreamNotFound`] if there is no such stream; so too if the task's id cannot be a stream's (it contains a
-/// NUL). Whatever else the store answers, closed included, is [`AdmitError::Unavailable`] with the [`StoreError`] as its source:
-/// nobody is told that a stream is missing by a store that could not look.
+/// [`AdmitError::StreamNotFound`] if there is no such stream; so too if the task's id cannot be a stream's (it
+/// contains a NUL). Whatever else the store answers, closed included, is [`AdmitError::Unavailable`] with the
+/// [`StoreError`] as its source: nobody is told that a stream is missing by a store that could not look.
 ///
 /// # Cancel safety
 ///

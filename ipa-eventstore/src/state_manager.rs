@@ -3,8 +3,8 @@
 //! - [`aggregate`] is what the user writes; [`handle`] is what callers and readers hold.
 //! - [`manager`] is the child; [`replay`] makes its state from the stream; [`snapshots`] shortens that.
 //!
-//! The one trick: the state is a value that is replaced whole, and only by what stored events amount to. So there is nothing to undo
-//! after a conflict, a failure or a panic, and what readers see has always happened.
+//! The one trick: the state is a value that is replaced whole, and only by what stored events amount to. So there is
+//! nothing to undo after a conflict, a failure or a panic, and what readers see has always happened.
 
 mod aggregate;
 mod error;
@@ -30,24 +30,30 @@ use manager::Manager;
 ///
 /// # What it does
 ///
-/// - **Start**: it takes the stream's snapshot, if there is one that it understands, and applies the events after it. The
-///   stream must exist. An event that cannot be decoded fails the start with an error that names it ([`ReplayError`]).
-/// - **A command** is decided on the state; its events are appended with [`Expected::Exact`](crate::Expected::Exact), then applied, then
-///   published, then it is answered. One that has no events is answered without an append, one that is refused leaves all as it was.
-/// - **A conflict** (somebody else appended) makes it read on and decide again, [`max_conflicts`](Self::max_conflicts) times.
-/// - **An append of unknown fate** is sent again with the same event ids, four times within 760 ms; a store that is unavailable is
-///   answered as that, at once.
-/// - **A crash** loses nothing: the next incarnation makes the same state from the stream. What was queued is answered with
-///   [`Gone`](ExecuteError::Gone), what was under way with [`Lost`](ExecuteError::Lost).
-/// - **A stop** lets the command in hand finish ([`Cooperative`](ipa_supervisor::StopMode::Cooperative), unless the spec says otherwise).
-/// - **Snapshots**, if the aggregate has them, are saved every [so many events](Self::snapshot_every) on a task of their own, and when the
-///   child ends without a crash. One that cannot be saved is logged, and costs nothing but time at the next start.
+/// - **Start**: it takes the stream's snapshot, if there is one that it understands, and applies the events after it.
+///   The stream must exist. An event that cannot be decoded fails the start with an error that names it
+///   ([`ReplayError`]).
+/// - **A command** is decided on the state; its events are appended with [`Expected::Exact`](crate::Expected::Exact),
+///   then applied, then published, then it is answered. One that has no events is answered without an append, one
+///   that is refused leaves all as it was.
+/// - **A conflict** (somebody else appended) makes it read on and decide again,
+///   [`max_conflicts`](Self::max_conflicts) times.
+/// - **An append of unknown fate** is sent again with the same event ids, four times within 760 ms; a store that is
+///   unavailable is answered as that, at once.
+/// - **A crash** loses nothing: the next incarnation makes the same state from the stream. What was queued is
+///   answered with [`Gone`](ExecuteError::Gone), what was under way with [`Lost`](ExecuteError::Lost).
+/// - **A stop** lets the command in hand finish ([`Cooperative`](ipa_supervisor::StopMode::Cooperative), unless the
+///   spec says otherwise).
+/// - **Snapshots**, if the aggregate has them, are saved every [so many events](Self::snapshot_every) on a task of
+///   their own, and when the child ends without a crash. One that cannot be saved is logged, and costs nothing but
+///   time at the next start.
 ///
 /// # Who else may append
 ///
-/// Anybody, at the price of a conflict; no event is lost, or applied twice. But the state manager does not follow its stream: it
-/// is meant to be the one that writes it. What others append is seen by the next command that has events; until then commands are
-/// decided on, and readers see, the state of before. Whoever must see each event of a stream [subscribes](EventStore::subscribe) to it.
+/// Anybody, at the price of a conflict; no event is lost, or applied twice. But the state manager does not follow its
+/// stream: it is meant to be the one that writes it. What others append is seen by the next command that has events;
+/// until then commands are decided on, and readers see, the state of before. Whoever must see each event of a stream
+/// [subscribes](EventStore::subscribe) to it.
 ///
 /// Deleting the stream under a state manager that is up is not for use: stop it first.
 #[must_use = "a state manager does nothing until a supervisor is given its child spec"]
@@ -70,14 +76,15 @@ impl<A: Aggregate> StateManager<A> {
         Self { config, aggregate: PhantomData }
     }
 
-    /// After how many events a snapshot is saved, if the aggregate [has them](Aggregate::SNAPSHOT_SCHEMA). Default: 100. 0: only when
-    /// the child ends.
+    /// After how many events a snapshot is saved, if the aggregate [has them](Aggregate::SNAPSHOT_SCHEMA). Default:
+    /// 100. 0: only when the child ends.
     pub fn snapshot_every(mut self, events: u64) -> Self {
         self.config.snapshot_every = events;
         self
     }
 
-    /// How often a command that met a conflict is decided again before it is answered with [`ExecuteError::Conflict`]. Default: 8.
+    /// How often a command that met a conflict is decided again before it is answered with
+    /// [`ExecuteError::Conflict`]. Default: 8.
     pub fn max_conflicts(mut self, conflicts: u32) -> Self {
         self.config.max_conflicts = conflicts;
         self

@@ -6,13 +6,14 @@ use crate::{Json, NewEvent, RecordedEvent, StreamId};
 
 /// The state of a stream and the rules for changing it; a [`StateManager`](crate::StateManager) keeps it.
 ///
-/// A command is *decided* into events, the events are stored, and only then *applied*. So all that a state has seen is in
-/// the stream, and applying the stream's events to the [`initial`](Self::initial) state gives the same state again, on any
-/// machine, at any time. For that, `decide` and `apply` must depend on nothing but their arguments: what a decision takes from
-/// elsewhere (a clock, a random number, an answer from the network) comes in with the command and goes into the event.
+/// A command is *decided* into events, the events are stored, and only then *applied*. So all that a state has seen
+/// is in the stream, and applying the stream's events to the [`initial`](Self::initial) state gives the same state
+/// again, on any machine, at any time. For that, `decide` and `apply` must depend on nothing but their arguments:
+/// what a decision takes from elsewhere (a clock, a random number, an answer from the network) comes in with the
+/// command and goes into the event.
 ///
-/// `Clone` is called once for every command that has events: the new state is made beside the old one, which readers may be
-/// holding. Where a state is large, keep its large parts in `Arc`s.
+/// `Clone` is called once for every command that has events: the new state is made beside the old one, which readers
+/// may be holding. Where a state is large, keep its large parts in `Arc`s.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -88,8 +89,8 @@ use crate::{Json, NewEvent, RecordedEvent, StreamId};
 ///
 /// # Panics
 ///
-/// A panic in `decide` or `apply` ends that incarnation of the state manager, and the state of before stands. One in `apply` while
-/// the events are replayed fails the start.
+/// A panic in `decide` or `apply` ends that incarnation of the state manager, and the state of before stands. One in
+/// `apply` while the events are replayed fails the start.
 pub trait Aggregate: Clone + Send + Sync + 'static {
     /// What is asked of it.
     type Command: Send + 'static;
@@ -100,8 +101,8 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
     /// Why it refuses a command.
     type Rejection: std::error::Error + Send + Sync + 'static;
 
-    /// The form of the snapshots, as a number; `None`, the default, is no snapshots. A stored snapshot with another number is
-    /// ignored, so raise it when the state's form changes, or what `apply` makes of events.
+    /// The form of the snapshots, as a number; `None`, the default, is no snapshots. A stored snapshot with another
+    /// number is ignored, so raise it when the state's form changes, or what `apply` makes of events.
     const SNAPSHOT_SCHEMA: Option<u32> = None;
 
     /// The state of a stream without events.
@@ -121,8 +122,8 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
 
     /// The event as it is stored. [`decode`](Self::decode) must make the same event of it.
     ///
-    /// An event's own [id](NewEvent::id), derived from the command's, makes it safe to execute the command once more: its events are
-    /// then found to be stored already. Leave it unset otherwise.
+    /// An event's own [id](NewEvent::id), derived from the command's, makes it safe to execute the command once more:
+    /// its events are then found to be stored already. Leave it unset otherwise.
     ///
     /// # Errors
     ///
@@ -136,7 +137,8 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
     /// Why not. The state manager does not go on without it: its start fails.
     fn decode(recorded: &RecordedEvent) -> Result<Self::Event, BoxError>;
 
-    /// The state as a snapshot. Called with [`SNAPSHOT_SCHEMA`](Self::SNAPSHOT_SCHEMA) set only, on a task of its own.
+    /// The state as a snapshot. Called with [`SNAPSHOT_SCHEMA`](Self::SNAPSHOT_SCHEMA) set only, on a task of its
+    /// own.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::{Cause, StoreError, StreamId};
 /// | `Store` | no | as the error in it says |
 /// | `Indeterminate`, `Lost`, `Replay` | unknown; all or none | see below |
 ///
-/// Where it is unknown, look at the state; or give the command's events [ids of its own](crate::Aggregate::encode) and execute
-/// it once more.
+/// Where it is unknown, look at the state; or give the command's events [ids of its own](crate::Aggregate::encode)
+/// and execute it once more.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExecuteError<R: std::error::Error + 'static> {
@@ -37,8 +37,8 @@ pub enum ExecuteError<R: std::error::Error + 'static> {
     /// The store refused, and did nothing.
     #[error(transparent)]
     Store(StoreError),
-    /// Its events were sent to the store, and it could not be learnt whether they are stored, or not be read back. The state
-    /// is as it was; with the next command it will contain what is stored.
+    /// Its events were sent to the store, and it could not be learnt whether they are stored, or not be read back.
+    /// The state is as it was; with the next command it will contain what is stored.
     #[error("the events of the command may or may not be stored")]
     Indeterminate(#[source] StoreError),
     /// Somebody else appended to the stream, and that cannot be read. The state manager ends with the same error.

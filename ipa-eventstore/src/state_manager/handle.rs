@@ -1,7 +1,8 @@
 //! The way to a state manager across its restarts, and the mailbox at its end.
 //!
-//! It is not an [`Address`](ipa_supervisor::Address) for the sake of its answers: a command that was queued and never taken is told so
-//! (`Gone`, not `Lost`), there is no deadline after which an answer is thrown away, and readers never queue behind commands.
+//! It is not an [`Address`](ipa_supervisor::Address) for the sake of its answers: a command that was queued and never
+//! taken is told so (`Gone`, not `Lost`), there is no deadline after which an answer is thrown away, and readers
+//! never queue behind commands.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,8 +15,8 @@ use super::error::{ExecuteError, StateGone};
 
 /// The way to a stream's state manager: whoever that is now, across its restarts. Cheap to clone.
 ///
-/// It comes with the [`child`](crate::StateManager::child) spec, and is what the child publishes in its supervisor's directory: in a
-/// pod, `scope.find::<StateHandle<A>>("state")`. It keeps nothing running.
+/// It comes with the [`child`](crate::StateManager::child) spec, and is what the child publishes in its supervisor's
+/// directory: in a pod, `scope.find::<StateHandle<A>>("state")`. It keeps nothing running.
 pub struct StateHandle<A: Aggregate>(Arc<Route<A>>);
 
 /// A command that was executed.
@@ -55,8 +56,9 @@ impl<A: Aggregate> StateHandle<A> {
 
     /// Decides a command, stores its events, applies and publishes them, and answers, in that order.
     ///
-    /// Commands are executed one at a time, in the order of their arrival. When this returns `Ok`, the events are stored, as
-    /// durably as the store says, and [`state`](Self::state) and [`watch`](Self::watch) give a state that contains them.
+    /// Commands are executed one at a time, in the order of their arrival. When this returns `Ok`, the events are
+    /// stored, as durably as the store says, and [`state`](Self::state) and [`watch`](Self::watch) give a state that
+    /// contains them.
     ///
     /// It has no deadline of its own; `tokio::time::timeout` gives it one.
     ///
@@ -66,8 +68,8 @@ impl<A: Aggregate> StateHandle<A> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for a place in the mailbox (there are 1024), nothing happens; dropped later, the command is executed
-    /// all the same. Its events are stored all or none.
+    /// Dropped while it waits for a place in the mailbox (there are 1024), nothing happens; dropped later, the
+    /// command is executed all the same. Its events are stored all or none.
     pub async fn execute(&self, command: A::Command) -> Answer<A> {
         let mailbox = self.0.mailbox.lock().clone();
         let (reply, answer) = oneshot::channel();
@@ -90,8 +92,8 @@ impl<A: Aggregate> StateHandle<A> {
 
     /// The state as it changes: it begins with the newest, and a slow reader skips what it was too slow for.
     ///
-    /// It lasts across restarts of the state manager: the new one publishes what it has made from the stream. It ends when nothing can
-    /// publish to it any more: the child's spec and all handles are gone.
+    /// It lasts across restarts of the state manager: the new one publishes what it has made from the stream. It ends
+    /// when nothing can publish to it any more: the child's spec and all handles are gone.
     ///
     /// # Errors
     ///

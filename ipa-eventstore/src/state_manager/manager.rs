@@ -86,8 +86,8 @@ impl<A: Aggregate> Manager<A> {
         loop {
             let error = match store.append(stream, Expected::Exact(version), events.to_vec()).await {
                 Ok(appended) => return Ok(Outcome::Stored(appended)),
-                // Ids are looked at before the version, so an earlier try is not stored; nor will it be, because its version
-                // is taken.
+                // Ids are looked at before the version, so an earlier try is not stored; nor will it be, because its
+                // version is taken.
                 Err(StoreError::Conflict { actual, .. }) => return Ok(Outcome::Conflict { actual }),
                 Err(error) => error,
             };
@@ -117,8 +117,8 @@ impl<A: Aggregate> Manager<A> {
             self.publish(state);
             return Ok(());
         }
-        // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and perhaps
-        // long in the state: only the store knows.
+        // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and
+        // perhaps long in the state: only the store knows.
         if appended.version > before.version {
             self.behind = true;
             self.catch_up(appended.version).await.map_err(|error| match error {

@@ -1,9 +1,10 @@
 //! Snapshots, written beside the commands and never in their way.
 //!
-//! Each is made and saved on a task of its own, one at a time. The task is aborted when the state manager's value is dropped, and
-//! holds the incarnation's lease until it is gone: so nothing of a killed state manager runs on after its end. A save that has
-//! reached the store by then may still take place, and is harmless: a snapshot is nothing but what the stored events amount to,
-//! and the store refuses one that is older than what it has, or ahead of the stream.
+//! Each is made and saved on a task of its own, one at a time. The task is aborted when the state manager's value is
+//! dropped, and holds the incarnation's lease until it is gone: so nothing of a killed state manager runs on after
+//! its end. A save that has reached the store by then may still take place, and is harmless: a snapshot is nothing
+//! but what the stored events amount to, and the store refuses one that is older than what it has, or ahead of the
+//! stream.
 
 use std::sync::Arc;
 

@@ -1,0 +1,9 @@
+//! The state manager: what it promises of commands, crashes, conflicts, failures of the store and snapshots.
+
+mod commands;
+mod conflicts;
+mod counter;
+mod failures;
+mod restarts;
+mod scripted;
+mod snapshots;
