@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::SetOnce;
@@ -12,6 +13,7 @@ use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
 use crate::ports::{Entry, Published};
 use crate::reason::{Cause, ExitReason};
+use crate::scope::Scope;
 use crate::spec::ChildId;
 
 /// A child's view of its own incarnation. Cheap to clone.
@@ -26,13 +28,23 @@ struct Inner {
     child: ChildRef,
     stop: Arc<SetOnce<Cause>>,
     port: Arc<Port>,
+    scope: Arc<Scope>,
+    /// Whether anybody wants to know that the child is alive.
+    watched: bool,
     entry: OnceLock<Box<dyn Entry>>,
     lease: Lease,
 }
 
 impl Context {
-    pub(crate) fn new(child: ChildRef, stop: Arc<SetOnce<Cause>>, port: Arc<Port>, lease: Lease) -> Self {
-        Self(Arc::new(Inner { child, stop, port, entry: OnceLock::new(), lease }))
+    pub(crate) fn new(
+        child: ChildRef,
+        stop: Arc<SetOnce<Cause>>,
+        port: Arc<Port>,
+        scope: Arc<Scope>,
+        watched: bool,
+        lease: Lease,
+    ) -> Self {
+        Self(Arc::new(Inner { child, stop, port, scope, watched, entry: OnceLock::new(), lease }))
     }
 
     /// The child's id.
@@ -83,6 +95,40 @@ impl Context {
             drop(lease);
             result
         })
+    }
+
+    /// Spawns a task that works for this child: it holds the incarnation's lease, and is aborted when the incarnation is over,
+    /// after `terminate`. So the child has not ended before the task has, and the task does not outlive the child.
+    ///
+    /// RT-26 A task that is spawned by bare `tokio::spawn` does neither: it is nobody's, and goes on when the child has ended.
+    ///
+    /// # Panics
+    ///
+    /// A panic in the task is in the [`JoinError`](tokio::task::JoinError); it does not end the child.
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.0.scope.spawn(self.lease(), future)
+    }
+
+    /// Says that the child is alive and works on something. See [`ChildSpec::max_silence`](crate::ChildSpec::max_silence);
+    /// without that, this does nothing.
+    pub fn working(&self) {
+        self.report_alive(true);
+    }
+
+    /// Says that the child is alive and waits for something to do, which may take as long as it likes.
+    pub fn waiting(&self) {
+        self.report_alive(false);
+    }
+
+    fn report_alive(&self, working: bool) {
+        if self.0.watched {
+            let ChildRef { slot, incarnation, .. } = self.0.child;
+            // Refused only when the supervisor is gone.
+            let _ = self.0.port.inbox.push(REPORTS, Message::Alive { slot, incarnation, working });
+        }
     }
 
     /// The supervisor that this child is under; weak, so that it keeps no tree alive.

@@ -23,6 +23,7 @@ use crate::machine::{
 use crate::message::{COMMANDS, Message, Port, Reply};
 use crate::ports::{Directory, Observer};
 use crate::reason::{Cause, ExitReason};
+use crate::scope::{Scope, ScopeEnd};
 use crate::spec::{ChildSpec, Factory, Policy, Restart, Settings};
 
 /// What a loop is made with, beside its machine.
@@ -177,6 +178,9 @@ impl Driver {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
+            Message::Alive { slot, incarnation, working } => {
+                self.feed(Event::Alive { slot, incarnation, working });
+            }
             Message::Lingers { slot, incarnation } => self.feed(Event::Lingers { slot, incarnation }),
             Message::Ended { slot, incarnation, end } => self.feed(Event::Ended { slot, incarnation, end }),
             Message::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
@@ -276,10 +280,15 @@ impl Driver {
         let lease = Lease::child(&self.lease, Report::new(self.port.clone(), id, incarnation));
         let stop = Arc::new(SetOnce::new());
         let child = ChildRef { id: slot.policy.id.clone(), slot: id, incarnation };
+        let lineage = Lineage::new(self.port.clone(), id, self.lineage.clone());
+        let scope = Scope::new(lineage.clone());
+        let watched = slot.policy.max_silence.is_some();
+        let cx = Context::new(child, stop.clone(), self.port.clone(), scope.clone(), watched, lease.clone());
         let body = Body {
             child: None,
             factory,
-            cx: Context::new(child, stop.clone(), self.port.clone(), lease.clone()),
+            _scope: ScopeEnd(scope),
+            cx,
             lease,
             manner: Manner {
                 stop_mode: slot.policy.stop_mode,
@@ -287,7 +296,6 @@ impl Driver {
                 terminate_after_panic: slot.policy.terminate_after_panic,
             },
         };
-        let lineage = Lineage::new(self.port.clone(), id, self.lineage.clone());
         let life = body.live(self.surroundings.directory.clone());
         let task = tokio::spawn(CURRENT.scope(lineage, life)).abort_handle();
         slot.running = Some(Running { incarnation, stop, task });

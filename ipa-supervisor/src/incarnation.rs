@@ -1,8 +1,8 @@
 //! One run of a child, on its own task: factory, `init`, `run`, `terminate`, and the end.
 //!
 //! Every call of foreign code is made here, with panics caught, and never by the loop. The one trick is [`Body`]: whatever
-//! becomes of the task (it returns, it is aborted, even before its first poll), the child's value goes first, then its context
-//! with its entry in the directory, and the lease, whose end is the exit report, last.
+//! becomes of the task (it returns, it is aborted, even before its first poll), the child's value goes first, then the tasks it spawned,
+//! then its context with its entry in the directory, and the lease, whose end is the exit report, last.
 
 use std::any::Any;
 use std::future::Future;
@@ -18,12 +18,14 @@ use crate::lease::Lease;
 use crate::message::{Message, REPORTS};
 use crate::ports::Directory;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
+use crate::scope::ScopeEnd;
 use crate::spec::{DEFAULT_SHUTDOWN, Factory, Shutdown, StopMode};
 
 /// What an incarnation consists of. Fields drop in this order; that order is the guarantee.
 pub(crate) struct Body {
     pub(crate) child: Option<Box<dyn Child>>,
     pub(crate) factory: Option<Factory>,
+    pub(crate) _scope: ScopeEnd,
     pub(crate) cx: Context,
     pub(crate) lease: Lease,
     pub(crate) manner: Manner,

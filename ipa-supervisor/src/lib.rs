@@ -17,8 +17,9 @@
 //! # The pieces
 //!
 //! - A [`Child`] is a value with three calls, `init`, `run` and `terminate`, that lives on a task of its own. The child types that
-//!   come with the crate are nothing more: an async function ([`ChildSpec::task`]), a mailbox server ([`Server`]), an
-//!   operating-system process ([`Process`]), a nested supervisor ([`ChildSpec::supervisor`]).
+//!   come with the crate are nothing more: an async function ([`ChildSpec::task`]), a mailbox server ([`Server`]), a
+//!   blocking closure on a thread of its own ([`ChildSpec::blocking`]), an operating-system process ([`Process`]), a nested
+//!   supervisor ([`ChildSpec::supervisor`]).
 //! - A [`ChildSpec`] says how to make one, when to restart it, and how long it may take to stop.
 //! - A [`Supervisor`] keeps children in order; a [`DynamicSupervisor`] keeps children that come and go.
 //! - A [`Lease`] is what an incarnation lives by: it has ended when the last clone is dropped, wherever that is.
@@ -56,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod blocking;
 mod blueprint;
 mod child;
 mod context;
@@ -77,6 +79,7 @@ mod nested;
 mod ports;
 mod process;
 mod reason;
+mod scope;
 mod server;
 mod spec;
 mod supervisor;
@@ -84,6 +87,7 @@ mod supervisor;
 pub use async_trait::async_trait;
 
 pub use self::backoff::Backoff;
+pub use self::blocking::BlockingContext;
 pub use self::child::{Child, End, Init, IntoExit};
 pub use self::context::Context;
 pub use self::dynamic::{DynamicSupervisor, DynamicSupervisorBuilder};

@@ -24,6 +24,7 @@ pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) 
         }
         Note::RestartFailed(child, reason) => tracing::warn!(%child, %reason, "restart of child failed"),
         Note::ShutdownError(child, reason) => tracing::warn!(%child, %reason, "child did not stop cleanly"),
+        Note::Silent(child) => tracing::warn!(%child, "child has been silent for too long and is killed"),
         Note::Stuck(child) => {
             tracing::error!(%child, "child was killed but has not ended; it keeps its place until it does");
         }

@@ -173,6 +173,15 @@ pub enum Event<Tag> {
         /// Which run of it.
         incarnation: Incarnation,
     },
+    /// The child says that it is alive.
+    Alive {
+        /// The child.
+        slot: SlotId,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// Whether it works; otherwise it waits for something to do.
+        working: bool,
+    },
     /// The child, asked to stop, knows that it cannot: something under it is stuck.
     Lingers {
         /// The child.
@@ -304,6 +313,8 @@ pub enum Note {
     RestartFailed(ChildRef, ExitReason),
     /// A child was asked to stop and ended otherwise than by a clean shutdown.
     ShutdownError(ChildRef, ExitReason),
+    /// A working child was silent for longer than it may, and is killed.
+    Silent(ChildRef),
     /// A child was killed, and its grace is over, and it has not ended. It keeps its slot.
     Stuck(ChildRef),
     /// A stuck child has ended after all.
@@ -470,6 +481,7 @@ impl<Tag> Machine<Tag> {
             Event::Shutdown { tag, caller, cause } => self.shutdown(now, tag, caller, cause),
             Event::Kill { cause } => self.kill_all(now, cause),
             Event::Up { slot, incarnation } => self.up(now, slot, incarnation),
+            Event::Alive { slot, incarnation, working } => self.alive(now, slot, incarnation, working),
             Event::Lingers { slot, incarnation } => self.lingers(now, slot, incarnation),
             Event::Ended { slot, incarnation, end } => self.ended(now, slot, incarnation, end),
             Event::Tick => self.tick(now),

@@ -54,6 +54,11 @@ pub(crate) enum Message {
         slot: SlotId,
         incarnation: Incarnation,
     },
+    Alive {
+        slot: SlotId,
+        incarnation: Incarnation,
+        working: bool,
+    },
     Lingers {
         slot: SlotId,
         incarnation: Incarnation,

@@ -423,11 +423,13 @@ impl<S: Server> Child for Served<S> {
         loop {
             // A mailbox that is never empty would otherwise never let its thread go.
             tokio::task::coop::consume_budget().await;
+            cx.waiting();
             let envelope = tokio::select! {
                 biased;
                 reason = cx.stopped() => return Ok(stopped(reason)),
                 envelope = open.inbox.pop() => envelope,
             };
+            cx.working();
             match self.server.handle(envelope.message, own).await? {
                 Flow::Continue => {}
                 Flow::Stop(exit) => return Ok(exit),

@@ -181,6 +181,9 @@ pub struct Settings {
     pub significant: Option<bool>,
     /// How long to wait before a restart. Unset: not at all, as in OTP.
     pub backoff: Option<Backoff>,
+    /// How long the child may be silent while it works. Unset: as long as it likes. Milliseconds in serde.
+    #[serde(rename = "max_silence_ms", with = "millis::option")]
+    pub max_silence: Option<Duration>,
 }
 
 impl Settings {
@@ -196,6 +199,7 @@ impl Settings {
             terminate_after_panic: self.terminate_after_panic.or(fallback.terminate_after_panic),
             significant: self.significant.or(fallback.significant),
             backoff: self.backoff.or(fallback.backoff),
+            max_silence: self.max_silence.or(fallback.max_silence),
         }
     }
 }
@@ -223,6 +227,9 @@ pub struct Policy {
     pub significant: bool,
     /// How long to wait before a restart.
     pub backoff: Option<Backoff>,
+    /// How long it may be silent while it works.
+    #[serde(rename = "max_silence_ms", with = "millis::option")]
+    pub max_silence: Option<Duration>,
 }
 
 impl Policy {
@@ -249,6 +256,7 @@ impl Policy {
             terminate_after_panic: settings.terminate_after_panic.unwrap_or(true),
             significant: settings.significant.unwrap_or(false),
             backoff: settings.backoff,
+            max_silence: settings.max_silence,
         }
     }
 }
@@ -415,6 +423,17 @@ impl ChildSpec {
     /// supervisor, cancels the restart.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.settings.backoff = Some(backoff);
+        self
+    }
+
+    /// How long the child may be silent while it works before it is killed, and restarted as after a crash. Default: nothing is
+    /// checked.
+    ///
+    /// A child says that it is alive with [`Context::working`] and [`Context::waiting`]; waiting is never silence. From the moment
+    /// it is up it is taken to be working. A mailbox [`Server`](crate::Server) says so by itself: it works while it handles a
+    /// message, and waits in between; within a message that takes long, it is up to it.
+    pub fn max_silence(mut self, silence: Duration) -> Self {
+        self.settings.max_silence = Some(silence);
         self
     }
 

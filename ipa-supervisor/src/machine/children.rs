@@ -69,8 +69,18 @@ pub(super) enum Start<Tag> {
 pub(super) struct Ending<Tag> {
     /// The start that was under way, if it had not come up.
     pub(super) start: Option<Start<Tag>>,
-    /// Whether it is the start timeout that ends it: then its start has failed. Otherwise somebody wants it gone.
-    pub(super) timed_out: bool,
+    pub(super) why: Why,
+}
+
+/// What a child is on its way out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody wants it gone.
+    Asked,
+    /// Its start took too long: the start has failed.
+    StartTimedOut,
+    /// It was silent for too long: that is an abnormal end of its own.
+    Silent,
 }
 
 impl<Tag> Default for Children<Tag> {
@@ -239,10 +249,15 @@ impl<Tag> Slot<Tag> {
 impl<Tag> Ending<Tag> {
     /// Somebody wants the child gone, in the middle of this start of it, if any.
     pub(super) fn asked(start: Option<Start<Tag>>) -> Self {
-        Self { start, timed_out: false }
+        Self { start, why: Why::Asked }
     }
 
+    /// Whether the restart policy has a say in what comes after.
     pub(super) fn will_retry(&self) -> bool {
-        self.timed_out && matches!(self.start, Some(Start::Restart | Start::Group))
+        match self.why {
+            Why::Asked => false,
+            Why::StartTimedOut => matches!(self.start, Some(Start::Restart | Start::Group)),
+            Why::Silent => true,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::children::{Start, State};
+use super::children::{Start, State, Why};
 use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
 use crate::child::End;
@@ -44,13 +44,17 @@ impl<Tag> Machine<Tag> {
             State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending)
                 if ending.start.is_some() =>
             {
-                let how = match ending.timed_out {
-                    true => NotUp::Failed { reason: ExitReason::Killed, timed_out: true },
-                    false => NotUp::Cancelled,
+                let how = match ending.why {
+                    Why::StartTimedOut => NotUp::Failed { reason: ExitReason::Killed, timed_out: true },
+                    Why::Asked | Why::Silent => NotUp::Cancelled,
                 };
                 if let Some(start) = ending.start {
                     self.start_over(now, id, start, how);
                 }
+            }
+            // Killed for its silence: as if it had crashed.
+            State::Killed(ending) | State::Stuck(ending) if ending.why == Why::Silent => {
+                self.exited(now, id, ExitReason::Killed);
             }
             State::Stopping(_) => {
                 if let End::Exited(reason) = end

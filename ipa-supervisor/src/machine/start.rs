@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::children::{Ending, Start, State};
+use super::children::{Ending, Start, State, Why};
 use super::{
     Action, Command, Discipline, Incarnation, Machine, Note, Op, Outcome, Phase, Refusal, SlotId, Target,
 };
@@ -162,7 +162,9 @@ impl<Tag> Machine<Tag> {
         slot.up_since = now;
         let child = slot.child(id);
         let queue = std::mem::take(&mut slot.queue);
-        let before = self.children.enter(id, State::Running, None);
+        // Taken to be working until it says otherwise.
+        let silent = slot.policy.max_silence.map(|silence| now + silence);
+        let before = self.children.enter(id, State::Running, silent);
         self.note(Note::Started(child));
         match before {
             State::Starting(Start::Call { tag, .. }) => {
@@ -221,7 +223,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn start_timed_out(&mut self, now: Duration, id: SlotId) {
         let before = self.children.enter(id, State::Undefined, None);
         if let State::Starting(start) = before {
-            self.kill(now, id, Ending { start: Some(start), timed_out: true });
+            self.kill(now, id, Ending { start: Some(start), why: Why::StartTimedOut });
         }
     }
 }

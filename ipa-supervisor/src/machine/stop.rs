@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::children::{Ending, Start, State};
+use super::children::{Ending, Start, State, Why};
 use super::{
     Action, Command, Discipline, Incarnation, Machine, Note, Outcome, Phase, Refusal, SlotId, Target,
 };
@@ -247,6 +247,7 @@ impl<Tag> Machine<Tag> {
                 Some(State::Starting(_)) => self.start_timed_out(now, id),
                 Some(State::Stopping(_)) => self.kill_now(now, id),
                 Some(State::Killed(_)) => self.call_stuck(now, id),
+                Some(State::Running) => self.silent(now, id),
                 Some(State::Waiting) if self.group.is_some() => {
                     self.children.clear_deadline(id);
                     self.advance_group(now);
@@ -268,6 +269,23 @@ impl<Tag> Machine<Tag> {
         }
     }
 
+    /// A child says that it is alive, and whether it works or waits.
+    pub(super) fn alive(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, working: bool) {
+        let Some(slot) = self.children.current(id, incarnation) else { return };
+        if matches!(slot.state, State::Running) {
+            let silent = slot.policy.max_silence.filter(|_| working).map(|silence| now + silence);
+            self.children.enter(id, State::Running, silent);
+        }
+    }
+
+    /// A child that works has been silent for too long.
+    fn silent(&mut self, now: Duration, id: SlotId) {
+        let Some(slot) = self.children.get(id) else { return };
+        let child = slot.child(id);
+        self.note(Note::Silent(child));
+        self.kill(now, id, Ending { start: None, why: Why::Silent });
+    }
+
     /// A child says of itself that it will not end soon.
     pub(super) fn lingers(&mut self, now: Duration, id: SlotId, incarnation: Incarnation) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
@@ -276,7 +294,7 @@ impl<Tag> Machine<Tag> {
             // Its start has failed, and what it had started cannot be rolled back for now.
             State::Starting(_) => {
                 if let State::Starting(start) = self.children.enter(id, State::Undefined, None) {
-                    let ending = Ending { start: Some(start), timed_out: true };
+                    let ending = Ending { start: Some(start), why: Why::StartTimedOut };
                     self.children.enter(id, State::Killed(ending), None);
                 }
                 self.call_stuck(now, id);
@@ -306,7 +324,7 @@ impl<Tag> Machine<Tag> {
             Some(Start::Initial) => initial = ending.start.take(),
             Some(Start::Restart | Start::Group) | None => {}
         }
-        let timed_out = ending.timed_out;
+        let timed_out = ending.why == Why::StartTimedOut;
         self.children.enter(id, State::Stuck(ending), None);
         self.note(Note::Stuck(child.clone()));
         for tag in leaving {

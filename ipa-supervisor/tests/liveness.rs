@@ -1,0 +1,210 @@
+//! Health checks, scoped tasks, and children on threads of their own.
+
+mod stage;
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use ipa_supervisor::{
+    BoxError, ChildSpec, ChildState, Flow, Reply, Restart, Server, ServerContext, Shutdown, ShutdownError,
+    Supervisor, TerminateChildError, async_trait,
+};
+use stage::settle;
+use tokio::time::{Instant, sleep};
+
+/// A child that works and is silent for longer than it may is killed and restarted, as after a crash.
+#[tokio::test(start_paused = true)]
+async fn a_silent_worker_is_killed_and_restarted() {
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let spec = ChildSpec::task("w", {
+        let runs = runs.clone();
+        move |cx| {
+            let runs = runs.clone();
+            async move {
+                runs.lock().unwrap().push(Instant::now());
+                for _ in 0..5 {
+                    sleep(Duration::from_millis(900)).await;
+                    cx.working();
+                }
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let supervisor = Supervisor::builder()
+        .child(spec.restart(Restart::Transient).max_silence(Duration::from_secs(1)))
+        .start()
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(6)).await;
+    let child = supervisor.which_child("w").await.unwrap().unwrap();
+    assert_eq!((child.state, child.restarts), (ChildState::Running, 1));
+    let runs = runs.lock().unwrap().clone();
+    assert_eq!(runs[1] - runs[0], Duration::from_millis(5500), "a second after it was last heard of");
+}
+
+/// Waiting is never silence, and where the spec asks for nothing, nothing is checked.
+#[tokio::test(start_paused = true)]
+async fn waiting_is_no_silence() {
+    let waits = ChildSpec::task("waits", |cx| async move {
+        cx.waiting();
+        std::future::pending::<()>().await;
+    });
+    let unwatched = ChildSpec::task("unwatched", |_cx| std::future::pending::<()>());
+    let mute = ChildSpec::task("mute", |_cx| std::future::pending::<()>());
+    let supervisor = Supervisor::builder()
+        .child(waits.max_silence(Duration::from_secs(1)))
+        .child(unwatched)
+        .child(mute.max_silence(Duration::from_secs(1000)))
+        .start()
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(900)).await;
+    assert!(supervisor.which_children().await.unwrap().iter().all(|child| child.restarts == 0));
+    sleep(Duration::from_secs(101)).await;
+    let restarts: Vec<u64> =
+        supervisor.which_children().await.unwrap().iter().map(|child| child.restarts).collect();
+    assert_eq!(restarts, [0, 0, 1], "one that says nothing is taken to be working");
+}
+
+/// A server works while it handles a message, and waits in between, without saying so itself.
+#[tokio::test(start_paused = true)]
+async fn a_server_is_watched_while_it_handles_a_message() {
+    struct Sleeper;
+    #[async_trait]
+    impl Server for Sleeper {
+        type Message = (Duration, Reply<()>);
+        async fn handle(
+            &mut self,
+            (time, reply): Self::Message,
+            _cx: &mut ServerContext<Self::Message>,
+        ) -> Result<Flow, BoxError> {
+            sleep(time).await;
+            reply.send(());
+            Ok(Flow::Continue)
+        }
+    }
+    let (spec, address) = ChildSpec::server("s", || Sleeper);
+    let supervisor =
+        Supervisor::builder().child(spec.max_silence(Duration::from_secs(2))).start().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    address.call(|reply| (Duration::from_secs(1), reply)).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(supervisor.which_child("s").await.unwrap().unwrap().restarts, 0);
+    let begun = Instant::now();
+    address.call(|reply| (Duration::from_secs(4), reply)).await.unwrap_err();
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    settle().await;
+    assert_eq!(supervisor.which_child("s").await.unwrap().unwrap().restarts, 1);
+}
+
+/// A silent child that is being stopped is not restarted when the kill for its silence comes through.
+#[tokio::test(start_paused = true)]
+async fn a_stop_beats_silence() {
+    let spec = ChildSpec::task("w", |_cx| std::future::pending::<()>()).max_silence(Duration::from_secs(1));
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    sleep(Duration::from_millis(999)).await;
+    supervisor.terminate_child("w").await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let child = supervisor.which_child("w").await.unwrap().unwrap();
+    assert_eq!((child.state, child.restarts), (ChildState::Undefined, 0));
+}
+
+/// RT-26 a scoped task ends with its child, and the child not before it.
+#[tokio::test(start_paused = true)]
+async fn a_scoped_task_ends_with_its_child() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let say = |log: &Arc<Mutex<Vec<&'static str>>>, line| log.lock().unwrap().push(line);
+    struct OnDrop(Arc<Mutex<Vec<&'static str>>>, &'static str);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(self.1);
+        }
+    }
+    let spec = ChildSpec::task("c", {
+        let log = log.clone();
+        move |cx| {
+            let log = log.clone();
+            async move {
+                cx.lease().tie(OnDrop(log.clone(), "lease"));
+                let dropped = OnDrop(log.clone(), "scoped task");
+                cx.spawn(async move {
+                    let _dropped = dropped;
+                    std::future::pending::<()>().await;
+                });
+                let done = cx.spawn(async { 7 }).await.unwrap();
+                assert_eq!(done, 7);
+                let _child = OnDrop(log, "child");
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    settle().await;
+    supervisor.shutdown().await.unwrap();
+    say(&log, "stopped");
+    assert_eq!(*log.lock().unwrap(), ["child", "scoped task", "lease", "stopped"]);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+/// RT-20 a scoped task belongs to its child: a stop of that child from there is refused rather than left to hang.
+#[tokio::test(start_paused = true)]
+async fn a_scoped_task_must_not_wait_for_its_own_child() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let tell = Mutex::new(Some(tell));
+    let spec = ChildSpec::task("c", move |cx| {
+        let tell = tell.lock().unwrap().take();
+        async move {
+            let supervisor = cx.supervisor();
+            cx.spawn(async move { tell.unwrap().send(supervisor.shutdown().await) });
+            std::future::pending::<()>().await;
+        }
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    assert!(matches!(told.await.unwrap(), Err(ShutdownError::WouldDeadlock)));
+    supervisor.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_child_stops_when_told_and_its_panic_is_a_crash() {
+    let (tell, told) = mpsc::channel();
+    let spec = ChildSpec::blocking("b", move |cx| {
+        tell.send(cx.context().child().incarnation.0).unwrap();
+        if cx.context().child().incarnation.0 == 1 {
+            panic!("the first run fails");
+        }
+        cx.stopped();
+        assert!(cx.is_stopped());
+        tell.send(0).unwrap();
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    let told = tokio::task::spawn_blocking(move || {
+        assert_eq!((told.recv(), told.recv()), (Ok(1), Ok(2)));
+        told
+    });
+    let told = told.await.unwrap();
+    supervisor.shutdown().await.unwrap();
+    assert_eq!(told.recv(), Ok(0), "the stop has waited for the thread");
+}
+
+/// RT-01 RT-04 a thread that does not stop makes its child stuck: it keeps its place, and is reaped when it ends at last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_child_that_does_not_stop_is_stuck() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let spec = ChildSpec::blocking("b", move |_cx| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let supervisor = Supervisor::builder()
+        .child(spec.shutdown(Shutdown::Timeout(Duration::from_millis(20))))
+        .kill_grace(Duration::from_millis(20))
+        .start()
+        .await
+        .unwrap();
+    let error = supervisor.terminate_child("b").await.unwrap_err();
+    assert!(matches!(&error, TerminateChildError::Stuck(stuck) if stuck[0].0.id.as_str() == "b"), "{error}");
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Stuck);
+    assert!(supervisor.restart_child("b").await.is_err(), "never replaced while it may still run");
+    assert!(matches!(supervisor.shutdown().await, Err(ShutdownError::Stuck(_))));
+    drop(release);
+    supervisor.wait().await;
+}
