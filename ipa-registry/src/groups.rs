@@ -147,8 +147,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Groups<K, V> {
     /// The members are those of one moment at the beginning of the call, each of them exactly once. Who joins later, be
     /// it within the callback, is not called for; who leaves later may still be, with the value it had.
     ///
-    /// The callback is called without a lock, so it may use the groups in every way: join, leave, update and dispatch, on
-    /// the same key too. It is synchronous and keeps the caller until it is done: let it send and not wait. To await
+    /// The callback is called without a lock, so it may use the groups in every way: join, leave, update and dispatch,
+    /// on the same key too. It is synchronous and keeps the caller until it is done: let it send and not wait. To await
     /// something for each member, loop over [`members`](Self::members).
     ///
     /// ```
@@ -189,9 +189,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Groups<K, V> {
     /// Clones of all members, each with its key: the groups in no order, the members of one group next to each other in
     /// the order in which they joined.
     ///
-    /// Each group is listed as it is at one moment within the call. A group that stands throughout the call is listed,
-    /// and one that does not stand at any moment of it is not. What comes or goes meanwhile may be listed or not, because
-    /// one shard is read after the other and none of them is locked for longer than it takes to clone its own members.
+    /// Each group is listed as it is at one moment within the call. A member that is in throughout the call is listed,
+    /// and one that is not in at any moment of it is not. What comes or goes meanwhile may be listed or not, because one
+    /// shard is read after the other and none of them is locked for longer than it takes to clone its own members.
     ///
     /// ```
     /// let groups = ipa_registry::Groups::new();

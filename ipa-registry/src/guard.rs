@@ -1,7 +1,8 @@
 //! What the guards of both registries are made of: the life of a [`Guard`] is its entry's life.
 //!
-//! It holds its shard and the entry's id, so what it does to its entry needs no key, and can hit no other entry. It holds
-//! no more than that shard: two threads that register at the same time then do not fight over one reference count.
+//! It holds its shard and the entry's id, so what it does to its entry needs no key, and can hit no other entry. Of the
+//! registry it holds no more than that shard: two threads that register at the same time then do not fight over one
+//! reference count.
 
 use std::sync::Arc;
 

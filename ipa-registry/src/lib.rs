@@ -42,9 +42,9 @@
 //!
 //! No foreign code does, so everything may call back into the same registry, on the same key too: the predicate of
 //! [`select`](Registry::select), the `Drop` of a value that was replaced or removed or of an event that was never read,
-//! the wakers of subscribers, the callback of [`dispatch`](Groups::dispatch). Excepted are the `Eq` and `Clone` of keys and values, which run under the lock of a shard:
-//! they must be plain, and must not use the registry (a key's `Hash` runs before the lock is taken). Make values cheap to
-//! clone: an `Arc`, an address, a number.
+//! the wakers of subscribers, the callback of [`dispatch`](Groups::dispatch). Excepted are the `Eq` and `Clone` of keys
+//! and values, which run under the lock of a shard: they must be plain, and must not use the registry (a key's `Hash` runs
+//! before the lock is taken). Make values cheap to clone: an `Arc`, an address, a number.
 //!
 //! Every method is short and synchronous; none but [`Subscription::recv`] waits for anything but another thread's short
 //! critical section. All of them may be called within and without a tokio runtime.
@@ -90,8 +90,8 @@
 //!
 //! In [`Groups`] a key has members instead of one owner. [`join`](Groups::join) is never refused, and its guard is a
 //! [`Membership`], of which all that is said above of a registration is true: the member is out before its end can be
-//! seen. [`members`](Groups::members) reads a group in the order of joining, and [`dispatch`](Groups::dispatch) calls for
-//! each member once:
+//! seen. [`members`](Groups::members) reads a group in the order of joining, and [`dispatch`](Groups::dispatch) calls
+//! for each member once:
 //!
 //! ```
 //! use std::sync::mpsc;
@@ -113,8 +113,8 @@
 //! ```
 //!
 //! Subscribers get an event for each member that joins, updates or leaves, in order per key. Members may have equal
-//! values, and an [`Updated`](Event::Updated) has the new one only, so the events alone do not say which members a group
-//! has. They say that it changed: read its members again for each, and the last reading of a key is always right.
+//! values, and an [`Updated`](Event::Updated) has the new one only, so the events alone do not say which members a
+//! group has. They say that it changed: read its members again for each, and the last reading of a key is always right.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -150,11 +150,20 @@
 //! | `unregister/2`, `update_value/3` | for the calling process | on the guard, so for its holder alone, by type |
 //! | keys | of any type, compared with `===` | `Eq`, of one type |
 //! | `select/2` | a match specification | a closure |
-//! | `keys: :duplicate` | the same registry in another mode; entries in no order that is promised | a type of its own, [`Groups`], in the order of joining |
-//! | `dispatch/3` | in the caller, once for each partition, with a list of entries that may have ended; a callback that raises ends it | in the caller, once for each member; a callback that panics ends it; not at all if there is no member, as there |
-//! | to leave a group of n | O(n), a scan of the key's entries | O(log n) |
 //! | listeners | a named process each; messages pile up without bound | [`Subscription`]s; bounded, and a slow one is told what it lost |
 //! | `count/1` | O(partitions) | O(1) |
+//!
+//! And [`Groups`] with a registry of `keys: :duplicate`:
+//!
+//! | | Elixir | here |
+//! |---|---|---|
+//! | the members of a key | in no particular order; those of several partitions are read one after the other | in the order of joining, as they were at one moment |
+//! | a process that registers twice | has two entries, and `unregister/2` removes both | has two [`Membership`]s, and leaves with each |
+//! | `update_value/3` | not for duplicate keys | [`Membership::update`]; the member keeps its place |
+//! | `dispatch/3` | in the caller (or, if asked to, in a task for each partition), with a list of entries for each partition | in the caller, with one member after the other |
+//! | nobody is there | the callback is not called | the callback is not called, and the answer is 0 |
+//! | the callback fails | the caller has the exception, and the rest of the entries get nothing | the caller has the panic, and the rest of the members get nothing |
+//! | to leave a group of n | a scan of all its entries, in Elixir up to 1.19 | O(log n) |
 //!
 //! # Compared with a `DashMap`
 //!
@@ -168,9 +177,11 @@
 //! A lookup hashes the key once, takes one of 64 read locks and clones the value: as fast as one `RwLock<HashMap>` when
 //! one thread looks up, and some three times as fast when two do (`cargo bench -p ipa-registry` measures it against
 //! that map). To register and to drop costs about half as much again as an insertion and a removal, most of it for the
-//! guard's own clone of the key. To join and to leave a group of n costs O(log n), to read it one clone of a value a
-//! member, and every member keeps two clones of its key, its guard's and its entry's. A registry without subscribers pays one load per change for events. An empty registry
+//! guard's own clone of the key. A registry without subscribers pays one load per change for events. An empty registry
 //! takes about 9 KB; like a `HashMap`, it keeps the room of its largest size.
+//!
+//! To join and to leave a group of n costs O(log n), to read it one clone of a value a member. Each member keeps the key
+//! twice, in its entry and in its guard; where members are many and keys long, let the key be an `Arc<str>`.
 //!
 //! The hash function is `rustc-hash`: fast, and not hardened against keys that somebody chose so that they collide. If
 //! strangers may choose keys, register under a number or a keyed digest of theirs.

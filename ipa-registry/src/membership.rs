@@ -6,15 +6,15 @@ use crate::{guard::Guard, slot::Group};
 
 /// One membership in a group: while this value lives, its value is among the group's; its `Drop` leaves.
 ///
-/// Got from [`Groups::join`](crate::Groups::join); to be moved into whatever the member is. Not `Clone`: to be in a group
-/// twice is to join twice. `Send` and `Sync` as the key and the value are; it may be dropped anywhere, within and without
-/// a runtime.
+/// Got from [`Groups::join`](crate::Groups::join); to be moved into whatever the member is. Not `Clone`: to be in a
+/// group twice is to join twice. `Send` and `Sync` as the key and the value are; it may be dropped anywhere, within and
+/// without a runtime.
 ///
 /// # Guarantees
 ///
 /// - The member is in its group as long as the membership, handles of the groups or none.
-/// - When the drop has returned, no reader finds the member, and it is not counted. A [`dispatch`](crate::Groups::dispatch)
-///   that began before may still call its callback with the value.
+/// - When the drop has returned, no reader finds the member, and it is not counted. A
+///   [`dispatch`](crate::Groups::dispatch) that began before may still call its callback with the value.
 /// - The drop takes out exactly this member, never another one with an equal value.
 /// - If the membership is leaked, the member stays for ever, and all the groups with it.
 ///

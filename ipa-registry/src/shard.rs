@@ -2,8 +2,9 @@
 //! because here is where it shows that nothing foreign runs under the lock.
 //!
 //! The trick: a key is hashed once, before the lock is taken, and its hash is kept in the table. So neither a resize nor
-//! a removal calls the key's `Hash`, and a removal needs no key at all: the entry's id tells it from all others under the
-//! same key, later ones too. That is why the table is hashbrown's `HashTable`, which takes hashes instead of computing them.
+//! a removal calls the key's `Hash`, and a removal needs no key at all: the entry's id tells it from all others under
+//! the same key, later ones too. That is why the table is hashbrown's `HashTable`, which takes hashes instead of computing
+//! them.
 //!
 //! Whatever is dropped is moved out of the table first and dropped after the lock is released.
 
@@ -205,8 +206,8 @@ impl<K: Clone, V: Clone, S: Slot<K, V>> Shard<K, V, S> {
         replaced
     }
 
-    /// The event of an entry that is about to be put in, if somebody listens. Cloned before anything is changed: should a
-    /// clone panic, nothing was.
+    /// The event of an entry that is about to be put in, if somebody listens. Cloned before anything is changed: should
+    /// a clone panic, nothing was.
     #[inline]
     fn registering(&self, key: &K, value: &V) -> Option<Event<K, V>> {
         self.common.hub.is_active().then(|| Event::Registered { key: key.clone(), value: value.clone() })
