@@ -48,3 +48,51 @@
 /// ```
 #[cfg(doctest)]
 pub struct OnlyTheHolder;
+
+/// RG-23 and of groups, no one but the holder of a membership.
+///
+/// The holder can:
+///
+/// ```
+/// let groups = ipa_registry::Groups::<String, u32>::new();
+/// let membership = groups.join("a".to_owned(), 1);
+/// membership.update(2);
+/// drop(membership);
+/// ```
+///
+/// A holder of the groups cannot update:
+///
+/// ```compile_fail,E0599
+/// let groups = ipa_registry::Groups::<String, u32>::new();
+/// let membership = groups.join("a".to_owned(), 1);
+/// groups.update(2);
+/// drop(membership);
+/// ```
+///
+/// Nor take a member out:
+///
+/// ```compile_fail,E0599
+/// let groups = ipa_registry::Groups::<String, u32>::new();
+/// let membership = groups.join("a".to_owned(), 1);
+/// membership.update(2);
+/// groups.leave("a");
+/// ```
+///
+/// What a dispatch shows is not to be changed:
+///
+/// ```compile_fail,E0594
+/// let groups = ipa_registry::Groups::<String, u32>::new();
+/// let membership = groups.join("a".to_owned(), 1);
+/// groups.dispatch("a", |value| *value = 2);
+/// ```
+///
+/// And a membership has one holder:
+///
+/// ```compile_fail,E0599
+/// let groups = ipa_registry::Groups::<String, u32>::new();
+/// let membership = groups.join("a".to_owned(), 1);
+/// membership.update(2);
+/// drop(membership.clone());
+/// ```
+#[cfg(doctest)]
+pub struct OnlyTheMember;

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use ipa_registry::{Event, RecvError, Registry, TryRecvError};
+use ipa_registry::{Event, Groups, RecvError, Registry, TryRecvError};
 
 /// Runs the test on a thread of its own, and fails if that does not end.
 fn in_time(test: impl FnOnce() + Send + 'static) {
@@ -299,5 +299,105 @@ fn the_end_of_the_registry_runs_wakers_without_a_lock() {
         drop(registry);
         assert!(other.lock().unwrap().is_none(), "the waker ran");
         assert!(matches!(recv.poll(&mut context), Poll::Ready(Err(RecvError::Closed))));
+    });
+}
+
+/// RG-54 the callback of dispatch joins, leaves, updates, reads and dispatches, on the same key; it is called for those
+/// who were members when the dispatch began.
+#[test]
+fn a_callback_may_use_the_groups() {
+    in_time(|| {
+        let groups = Groups::new();
+        let mut members: Vec<_> = (0..4).map(|n| Some(groups.join("a", n))).collect();
+        let mut joined = Vec::new();
+        let mut called = Vec::new();
+        let told = groups.dispatch("a", |value| {
+            called.push(*value);
+            // The first one takes the second out, and changes the third.
+            if *value == 0 {
+                drop(members[1].take());
+                assert_eq!(members[2].as_ref().unwrap().update(20), 2);
+            }
+            joined.push(groups.join("a", 100 + value));
+            drop(groups.join("a", 1000));
+            drop(groups.subscribe());
+            let mut inner = Vec::new();
+            assert_eq!(groups.dispatch("a", |value| inner.push(*value)), 3 + joined.len());
+            assert_eq!(inner, groups.members("a"));
+            assert_eq!((groups.count(), groups.count_members("a")), (inner.len(), inner.len()));
+            assert_eq!(groups.list().len(), inner.len());
+            assert_eq!(groups.select(|_, _| groups.keys() == ["a"]).len(), inner.len());
+        });
+        assert_eq!((told, called), (4, vec![0, 1, 2, 3]), "as they were when the dispatch began");
+        assert_eq!(groups.members("a"), [0, 20, 3, 100, 101, 102, 103]);
+    });
+}
+
+/// RG-54 the Drop of a member's value and key, when it leaves a group and when it is the last to leave, with a subscriber
+/// and without; and of the clones that a dispatch made.
+#[test]
+fn the_drop_of_a_member_may_use_the_groups() {
+    in_time(|| {
+        let groups = Groups::<Key, Value>::new();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let hook = || {
+            let (groups, runs) = (groups.clone(), Arc::clone(&runs));
+            Some(Arc::new(Hook(Box::new(move || {
+                drop(groups.join(Key::plain(1), None));
+                groups.dispatch(&Key::plain(1), |_| ());
+                runs.fetch_add(1, Ordering::SeqCst);
+            }))))
+        };
+        for (subscribers, expected) in [(0, 4), (1, 8)] {
+            let subscriptions: Vec<_> = (0..subscribers).map(|_| groups.subscribe()).collect();
+            let first = groups.join(Key::hooked(1, hook()), hook());
+            let second = groups.join(Key::hooked(1, hook()), hook());
+            drop(first);
+            drop(second);
+            drop(subscriptions);
+            assert_eq!(runs.load(Ordering::SeqCst), expected);
+            assert_eq!(groups.keys().len(), 0);
+        }
+
+        // Each member leaves while the dispatch has the last clones of its value.
+        let mut members: Vec<_> = (0..3).map(|_| groups.join(Key::plain(1), hook())).collect();
+        assert_eq!(groups.dispatch(&Key::plain(1), |_| drop(members.pop())), 3);
+        assert_eq!(runs.load(Ordering::SeqCst), 8 + 3);
+    });
+}
+
+/// RG-54 the Drop of the clones that were made before one panicked.
+#[test]
+fn the_drop_of_clones_before_a_panicking_one_may_use_the_groups() {
+    struct Value(Groups<u32, Value>, u32, Arc<AtomicUsize>);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            assert_ne!(self.1, 3, "this one cannot be cloned");
+            Self(self.0.clone(), self.1 + 10, Arc::clone(&self.2))
+        }
+    }
+    impl Drop for Value {
+        fn drop(&mut self) {
+            if self.1 > 10 {
+                drop(self.0.join(1, Self(self.0.clone(), 0, Arc::clone(&self.2))));
+                self.2.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+    in_time(|| {
+        let groups = Groups::new();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let _members = [1, 2, 3].map(|n| groups.join(1, Value(groups.clone(), n, Arc::clone(&runs))));
+        let read: [&dyn Fn(); 4] = [
+            &|| drop(groups.members(&1)),
+            &|| drop(groups.list()),
+            &|| drop(groups.select(|_, _| true)),
+            &|| assert_eq!(groups.dispatch(&1, |_| unreachable!("not all could be cloned")), 0),
+        ];
+        for (n, read) in read.into_iter().enumerate() {
+            assert!(catch_unwind(AssertUnwindSafe(read)).is_err());
+            assert_eq!(runs.load(Ordering::SeqCst), 2 * (n + 1));
+            assert_eq!(groups.count_members(&1), 3);
+        }
     });
 }

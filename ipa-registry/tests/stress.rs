@@ -1,12 +1,14 @@
-//! Many threads on few keys, with checks that hold at every moment.
+//! Many threads on few keys and in few groups, with checks that hold at every moment.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    future::pending,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
-use ipa_registry::{Event, Registration, Registry, Subscription, TryRecvError};
+use ipa_registry::{Event, Groups, Membership, Registration, Registry, Subscription, TryRecvError};
+use tokio::task::JoinSet;
 
 const THREADS: usize = 4;
 const KEYS: usize = 6;
@@ -218,4 +220,136 @@ fn updates_and_their_events_have_one_order() {
         last = *event.value();
     }
     assert_eq!(owner.value(), last);
+}
+
+/// RG-15 RG-19 RG-26 RG-37 RG-47 many threads join, update and leave the same groups: each finds itself where it must,
+/// and nowhere else, and the events fit each other.
+#[test]
+fn many_threads_in_few_groups() {
+    const GROUPS: usize = 2;
+    let groups = Groups::new();
+    let mut events = groups.subscribe_with_capacity(3 * THREADS * ROUNDS);
+    let mine = |thread, members: Vec<Value>| -> Vec<usize> {
+        members.into_iter().filter(|(owner, _)| *owner == thread).map(|(_, round)| round).collect()
+    };
+    let member = |thread: usize| {
+        let mut random = Random(0x9e37_79b9 + thread as u64);
+        // What this thread is in each group with, in order of joining.
+        let mut memberships: [Vec<Membership<usize, Value>>; GROUPS] = Default::default();
+        for round in 0..ROUNDS {
+            let key = random.below(GROUPS);
+            match (random.below(3), memberships[key].len()) {
+                (0, _) | (_, 0) => memberships[key].push(groups.join(key, (thread, round))),
+                (1, length) => drop(memberships[key].remove(random.below(length))),
+                (_, length) => {
+                    memberships[key][random.below(length)].update((thread, round));
+                }
+            }
+            let expected: Vec<_> = memberships[key].iter().map(|membership| membership.value().1).collect();
+            assert_eq!(mine(thread, groups.members(&key)), expected);
+            let mut called = Vec::new();
+            groups.dispatch(&key, |value| called.push(*value));
+            assert_eq!(mine(thread, called), expected);
+            assert!(groups.count() >= memberships.iter().map(Vec::len).sum());
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || member(thread))).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("a member's check failed"));
+    });
+    assert!(groups.is_empty());
+    assert_eq!((groups.keys(), groups.list()), (vec![], vec![]));
+
+    // By owner, not by value: an update does not say what it replaced.
+    let mut present = HashMap::new();
+    loop {
+        match events.try_recv() {
+            Ok(Event::Registered { key, value }) => *present.entry((key, value.0)).or_insert(0) += 1,
+            Ok(Event::Updated { key, value }) => assert!(present[&(key, value.0)] > 0, "who updates is in"),
+            Ok(Event::Unregistered { key, value }) => {
+                let left = present.get_mut(&(key, value.0)).expect("who leaves has joined");
+                assert!(*left > 0, "nobody leaves twice");
+                *left -= 1;
+            }
+            Ok(_) => unreachable!("there are three kinds"),
+            Err(TryRecvError::Empty) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(present.values().all(|left| *left == 0), "{present:?}");
+}
+
+/// RG-37 dispatch while others come and go, before, between and after those that stay: whoever is in throughout gets it
+/// exactly once, in order; everybody else once at most, and never after the drop of its membership.
+#[test]
+fn dispatch_during_churn() {
+    const STAYING: usize = 20;
+    let groups = Groups::new();
+    let churning = |thread: usize| groups.join("a", (thread + 1, 0));
+    let early: Vec<_> = (0..2).map(churning).collect();
+    let mut between = Vec::new();
+    let staying: Vec<_> = (0..STAYING)
+        .map(|n| {
+            between.push(churning(2));
+            groups.join("a", (0, n))
+        })
+        .collect();
+    // Of each churning thread, the round whose member is known to have left.
+    let left = [const { AtomicUsize::new(0) }; 2];
+    thread::scope(|scope| {
+        let (groups, left) = (&groups, &left);
+        scope.spawn(move || drop((early, between)));
+        let churn = [0, 1].map(|thread| {
+            scope.spawn(move || {
+                for round in 1..=5 * ROUNDS {
+                    drop(groups.join("a", (10 + thread, round)));
+                    left[thread].store(round, Ordering::SeqCst);
+                }
+            })
+        });
+        while !churn.iter().all(|thread| thread.is_finished()) {
+            let known_to_have_left = left.each_ref().map(|round| round.load(Ordering::SeqCst));
+            let mut stayed = Vec::new();
+            let mut others = HashSet::new();
+            let told = groups.dispatch("a", |(owner, n)| match owner {
+                0 => stayed.push(*n),
+                1..10 => (),
+                churner => {
+                    assert!(*n > known_to_have_left[churner - 10], "{n} had left before");
+                    assert!(others.insert((*churner, *n)), "called for once");
+                }
+            });
+            assert_eq!(stayed, (0..STAYING).collect::<Vec<_>>());
+            assert!(told >= STAYING + others.len());
+        }
+    });
+    assert_eq!(groups.count_members("a"), staying.len());
+}
+
+/// RG-30 100 tasks are in one group, and all are aborted at once, half of them before their first poll.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_group_of_aborted_tasks_is_empty() {
+    for _ in 0..20 {
+        let groups = Groups::new();
+        let mut tasks = JoinSet::new();
+        for n in 0..100 {
+            let member = groups.join("a", n);
+            tasks.spawn(async move {
+                let _member = member;
+                pending::<()>().await
+            });
+            if n == 50 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(groups.members("a"), (0..100).collect::<Vec<_>>());
+        tasks.abort_all();
+        let mut left = 100;
+        while let Some(ended) = tasks.join_next().await {
+            assert!(ended.unwrap_err().is_cancelled());
+            left -= 1;
+            assert!(groups.count_members("a") <= left, "who was joined has left the group");
+        }
+        assert!(groups.is_empty());
+    }
 }
