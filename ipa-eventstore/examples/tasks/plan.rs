@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::digest::Digest;
+
 /// The names in a step's environment that are the runner's to set.
 pub const PROVIDED: [&str; 6] = ["TASK_ID", "STEP_ID", "ATTEMPT", "SOURCE_ROOT", "WORKSPACE", "OUT"];
 
@@ -183,15 +185,11 @@ impl Task {
     /// A fingerprint of what the task does: its id, and its steps with all that they say. Not of its title or its place. The same
     /// on every machine and in every build; 16 hexadecimal digits.
     ///
-    /// It is FNV-1a (64 bits) over JSON whose fields have one order: enough to notice a change, no proof against one who
-    /// means to deceive.
+    /// It is taken over JSON whose fields have one order.
     pub fn digest(&self) -> String {
         let definition = serde_json::to_vec(&(&self.id, &self.steps))
             .expect("strings, numbers and maps of strings are JSON");
-        let hash = definition.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("{hash:016x}")
+        Digest::of(&definition).to_string()
     }
 }
 

@@ -23,6 +23,8 @@ use crate::report::{shorten, time};
 pub enum Event<'a> {
     /// A task's pod was started for the first time in this run; `done` of its `total` steps are done already.
     TaskStarted { task: &'a str, done: usize, total: usize },
+    /// A task needs no pod: it has ended in an earlier run, with `done` of its `total` steps.
+    TaskEndedBefore { task: &'a str, done: usize, total: usize },
     /// An attempt at a step begins, the first being 1.
     StepStarted { task: &'a str, step: &'a str, attempt: u32 },
     /// A step's command ended with exit status 0.
@@ -49,6 +51,12 @@ impl<'a> Event<'a> {
             Event::TaskStarted { task, done, total } => {
                 (task, format!("taken up, {done} of {total} steps done before"))
             }
+            Event::TaskEndedBefore { task, done, total } if done == total => {
+                (task, format!("done before, all {total} steps"))
+            }
+            Event::TaskEndedBefore { task, done, total } => {
+                (task, format!("failed before, with {done} of {total} steps done"))
+            }
             Event::StepStarted { task, step, attempt: 1 } => (task, format!("step {step} started")),
             Event::StepStarted { task, step, attempt } => {
                 (task, format!("step {step} started, attempt {attempt}"))
@@ -72,7 +80,13 @@ impl<'a> Event<'a> {
 
     /// Is it worth a line of its own above the bars? What goes as planned is for the bars.
     fn stands_out(&self) -> bool {
-        !matches!(self, Event::TaskStarted { .. } | Event::StepStarted { .. } | Event::StepCompleted { .. })
+        !matches!(
+            self,
+            Event::TaskStarted { .. }
+                | Event::TaskEndedBefore { .. }
+                | Event::StepStarted { .. }
+                | Event::StepCompleted { .. }
+        )
     }
 }
 
@@ -186,6 +200,7 @@ impl Bars {
                 self.overall.inc(done as u64);
                 self.tasks.lock().insert(task.to_owned(), bar);
             }
+            Event::TaskEndedBefore { done, .. } => self.overall.inc(done as u64),
             Event::StepCompleted { task, .. } => {
                 self.overall.inc(1);
                 self.with(task, |bar| bar.inc(1));
@@ -261,11 +276,13 @@ mod tests {
 
     const TASK: &str = "walk";
 
-    fn events() -> [Event<'static>; 12] {
+    fn events() -> [Event<'static>; 14] {
         let step = "hash";
         [
             Event::TaskStarted { task: TASK, done: 0, total: 3 },
             Event::TaskStarted { task: TASK, done: 2, total: 3 },
+            Event::TaskEndedBefore { task: TASK, done: 3, total: 3 },
+            Event::TaskEndedBefore { task: TASK, done: 1, total: 3 },
             Event::StepStarted { task: TASK, step, attempt: 1 },
             Event::StepFailed { task: TASK, step, attempt: 1, will_retry: true, reason: "exit 75" },
             Event::StepStarted { task: TASK, step, attempt: 2 },
@@ -298,6 +315,8 @@ mod tests {
             [
                 "walk  started, 3 steps",
                 "walk  taken up, 2 of 3 steps done before",
+                "walk  done before, all 3 steps",
+                "walk  failed before, with 1 of 3 steps done",
                 "walk  step hash started",
                 "walk  step hash failed: exit 75 (attempt 1, will be retried)",
                 "walk  step hash started, attempt 2",
