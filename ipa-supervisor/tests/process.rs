@@ -374,7 +374,8 @@ async fn files_get_the_output() {
 async fn arguments_environment_directory_and_input_are_as_told() {
     let directory = tempfile::tempdir().unwrap();
     let supervisor = DynamicSupervisor::builder().start().await.unwrap();
-    let text = "[$#] [$1] [$2] [$GIVEN] [${HOME-unset}] [$(pwd -P)] [$(cat)]";
+    let text =
+        "[$#] [$1] [$2] [$GIVEN] [${HOME-unset}] [$(pwd -P)] [$(cat)] [$(test -p /dev/stdin && echo pipe)]";
     let plain = Process::command("/bin/sh")
         .arg("-c")
         .arg(format!("printf '%s' \"{text}\""))
@@ -385,7 +386,7 @@ async fn arguments_environment_directory_and_input_are_as_told() {
         .env("GIVEN", "a'b\"c")
         .current_dir(directory.path());
     let expected = format!(
-        "[2] [two words  *] [] [a'b\"c] [unset] [{}] []",
+        "[2] [two words  *] [] [a'b\"c] [unset] [{}] [] []",
         directory.path().canonicalize().unwrap().display()
     );
     // The gate makes no difference.
