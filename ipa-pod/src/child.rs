@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ipa_supervisor::{
@@ -125,9 +126,7 @@ impl PodChild {
             if let Some(predecessor) = &predecessor {
                 // Asked here rather than by the caller: a restart whose caller goes away before this runs has done nothing.
                 let old = &predecessor.0;
-                let reason: Arc<str> = "restart".into();
-                self.host.stopping(old, Some(reason.clone()));
-                old.want_stop(Some(reason));
+                old.want_stop(Some("restart".into()));
                 tokio::select! {
                     biased;
                     _ = old.0.ended.wait() => {}
@@ -136,9 +135,9 @@ impl PodChild {
                         return Err(StartPodError::Stuck { task: task.clone(), children });
                     }
                 }
-                // From here on the key leads to this pod.
-                if let Some(key) = pod.0.key.lock().upgrade() {
-                    key.registration.update(pod.clone());
+                // The key leads to this pod by now. A drain that listed the pods before has stopped the old one alone.
+                if self.host.draining.load(Ordering::Acquire) {
+                    return Err(StartPodError::Draining);
                 }
             }
             self.host.starting(pod);
@@ -164,6 +163,9 @@ impl PodChild {
             cause = pod.0.stop_wanted.wait() => ExitReason::Shutdown(cause.clone()),
             result = way_clear => return result,
         };
+        if pod.0.announced.load(Ordering::Acquire) {
+            self.host.stopping(pod, said(&reason));
+        }
         Err(StartPodError::Ended { task: pod.task().clone(), reason })
     }
 
@@ -211,18 +213,27 @@ impl RunningPod {
                 }
                 reason = cx.stopped(), if !parent_spoke => {
                     parent_spoke = true;
-                    host.stopping(pod, Some(reason.to_string().into()));
+                    host.stopping(pod, said(&reason));
                     if pod.0.is_stuck.initialized() {
                         cx.report_stuck();
                     }
                 }
                 cause = pod.0.stop_wanted.wait(), if !stop_seen => {
                     stop_seen = true;
+                    host.stopping(pod, said(&ExitReason::Shutdown(cause.clone())));
                     supervisor.request_shutdown(cause.clone());
                 }
                 ended = &mut life => return ended,
             }
         }
+    }
+}
+
+/// What was said of why a pod is to stop.
+fn said(reason: &ExitReason) -> Option<Arc<str>> {
+    match reason {
+        ExitReason::Shutdown(Cause::Requested(text)) => text.clone(),
+        reason => Some(reason.to_string().into()),
     }
 }
 
@@ -249,7 +260,6 @@ impl Child for PodChild {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
         let (Reservation { key, end }, predecessor) = self.reservation()?;
         let pod = end.pod.clone();
-        *pod.0.key.lock() = Arc::downgrade(&key);
         // Of what is tied to a lease, the latest goes first: the key before the word that it is free.
         let lease = cx.lease();
         lease.tie(end);

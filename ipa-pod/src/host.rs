@@ -86,22 +86,37 @@ impl Host {
             Ok(registration) => registration,
             Err(refused) => return Err(already_started(refused.standing)),
         };
-        Ok(Reservation { key: Arc::new(KeyHold { registration, _place: place }), end: self.end(pod) })
+        let key = Arc::new(KeyHold { registration, _place: place });
+        // At once, so that a restart can take hold of the key however early it comes.
+        *pod.0.key.lock() = Arc::downgrade(&key);
+        let reservation = Reservation { key, end: self.end(pod) };
+        // Again, now that a drain finds the pod: one that listed the pods before this has set the flag before that.
+        if self.draining.load(Ordering::Acquire) {
+            return Err(StartPodError::Draining);
+        }
+        Ok(reservation)
     }
 
     /// Takes hold of a pod's key for its successor. `None`: its key is free, or about to be.
     pub(crate) fn succeed(
         self: &Arc<Self>,
         old: &PodRef,
+        parent: DynamicRef,
     ) -> Result<Option<(Reservation, Predecessor)>, StartPodError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(StartPodError::Draining);
         }
-        let Some(key) = old.0.key.lock().upgrade() else { return Ok(None) };
-        if old.0.succeeded.swap(true, Ordering::AcqRel) {
-            return Err(already_started(old.clone()));
+        let mut succession = old.0.succession.lock();
+        match *succession {
+            Succession::Open => {}
+            Succession::Taken(_) => return Err(already_started(old.clone())),
+            // The key may stand, held by a successor: it is no longer this pod's to give.
+            Succession::Over => return Ok(None),
         }
-        let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), old.0.parent.clone());
+        let Some(key) = old.0.key.lock().upgrade() else { return Ok(None) };
+        let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), Some(parent));
+        *pod.0.key.lock() = Arc::downgrade(&key);
+        *succession = Succession::Taken(pod.clone());
         Ok(Some((Reservation { key, end: self.end(pod) }, Predecessor(old.clone()))))
     }
 
@@ -119,11 +134,12 @@ impl Host {
             parent,
             child: SetOnce::new(),
             key: Mutex::new(Weak::new()),
-            succeeded: AtomicBool::new(false),
+            succession: Mutex::new(Succession::Open),
             stop_wanted: SetOnce::new(),
             stuck: Mutex::default(),
             is_stuck: SetOnce::new(),
             announced: AtomicBool::new(false),
+            stop_announced: AtomicBool::new(false),
             was_active: AtomicBool::new(false),
             reason: Mutex::new(None),
             ended: SetOnce::new(),
@@ -148,14 +164,16 @@ impl Host {
     pub(crate) fn active(&self, pod: &PodRef) {
         pod.0.was_active.store(true, Ordering::Release);
         self.totals.started.fetch_add(1, Ordering::Relaxed);
-        if pod.enter(PodStatus::Active) {
-            tracing::info!(task = %pod.task(), "pod is active");
-            self.publish(PodEvent::Active(pod.clone()));
-        }
+        // A stop that comes at this very moment has moved the status on already; the pod was active all the same.
+        pod.enter(PodStatus::Active);
+        tracing::info!(task = %pod.task(), "pod is active");
+        self.publish(PodEvent::Active(pod.clone()));
     }
 
+    /// Called on the pod's own task, as all that publishes an event of a pod which is alive: hence their order.
     pub(crate) fn stopping(&self, pod: &PodRef, reason: Option<Arc<str>>) {
-        if pod.enter(PodStatus::Stopping) {
+        pod.enter(PodStatus::Stopping);
+        if !pod.0.stop_announced.swap(true, Ordering::AcqRel) {
             tracing::info!(task = %pod.task(), reason = reason.as_deref(), "pod is stopping");
             self.publish(PodEvent::Stopping { pod: pod.clone(), reason });
         }
@@ -187,12 +205,28 @@ fn already_started(pod: PodRef) -> StartPodError {
     StartPodError::AlreadyStarted { pod, status }
 }
 
-/// The pod whose key a restart has taken hold of. While this lives there is no second successor.
+/// Who has the key after a pod.
+pub(crate) enum Succession {
+    /// Nobody so far.
+    Open,
+    /// A restart has taken hold of the key: there is one successor, not two.
+    Taken(PodRef),
+    /// The pod has ended.
+    Over,
+}
+
+/// The pod whose key a restart has taken hold of. Dropped before that pod's end, the restart has come to nothing.
 pub(crate) struct Predecessor(pub(crate) PodRef);
 
 impl Drop for Predecessor {
     fn drop(&mut self) {
-        self.0.0.succeeded.store(false, Ordering::Release);
+        let mut succession = self.0.0.succession.lock();
+        let before = match *succession {
+            Succession::Taken(_) => std::mem::replace(&mut *succession, Succession::Open),
+            Succession::Open | Succession::Over => return,
+        };
+        drop(succession);
+        drop(before);
     }
 }
 
@@ -207,16 +241,23 @@ impl Drop for PodEnd {
         let shared = &self.pod.0;
         // Whoever waited for a supervisor that never came to be is told so.
         let _ = shared.supervisor.set(None);
+        let succession = std::mem::replace(&mut *shared.succession.lock(), Succession::Over);
+        let key = shared.key.lock().upgrade();
+        if let (Succession::Taken(successor), Some(key)) = (succession, key) {
+            // From here on the key leads to the successor.
+            key.registration.update(successor);
+        }
         let reason = shared.reason.lock().take().unwrap_or(ExitReason::Killed);
         let was_active = shared.was_active.load(Ordering::Acquire);
         let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
         total.fetch_add(1, Ordering::Relaxed);
         tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended");
-        let _ = shared.ended.set(reason.clone());
-        if !shared.announced.load(Ordering::Acquire) {
-            return;
+        if shared.announced.load(Ordering::Acquire) {
+            let (pod, reason) = (self.pod.clone(), reason.clone());
+            self.host.publish(PodEvent::Ended { pod, reason, was_active });
         }
-        self.host.publish(PodEvent::Ended { pod: self.pod.clone(), reason, was_active });
+        // Last, so that whoever waited, a successor too, finds all of it published.
+        let _ = shared.ended.set(reason);
     }
 }
 

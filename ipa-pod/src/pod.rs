@@ -16,7 +16,7 @@ use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use crate::error::StopPodError;
-use crate::host::KeyHold;
+use crate::host::{KeyHold, Succession};
 use crate::registry::PodRegistry;
 use crate::scope::LookupError;
 use crate::spec::PodFactory;
@@ -110,8 +110,7 @@ pub(crate) struct Shared {
     pub(crate) child: SetOnce<ChildRef>,
     /// What holds the task's key while this incarnation lives.
     pub(crate) key: Mutex<Weak<KeyHold>>,
-    /// Whether a restart has taken hold of the key: there is one successor, not two.
-    pub(crate) succeeded: AtomicBool,
+    pub(crate) succession: Mutex<Succession>,
     /// Set by whoever wants the pod to stop; the pod sees it wherever it is in its life.
     pub(crate) stop_wanted: SetOnce<Cause>,
     /// The children that were killed and have not ended.
@@ -119,6 +118,7 @@ pub(crate) struct Shared {
     pub(crate) is_stuck: SetOnce<()>,
     /// Whether `Starting` was published: if not, `Ended` is not either.
     pub(crate) announced: AtomicBool,
+    pub(crate) stop_announced: AtomicBool,
     pub(crate) was_active: AtomicBool,
     pub(crate) reason: Mutex<Option<ExitReason>>,
     pub(crate) ended: SetOnce<ExitReason>,
@@ -186,7 +186,9 @@ impl PodRef {
         self.want_stop(Some(reason.into()));
     }
 
+    /// Its status shows it at once; the pod's own task, which sees it wherever it is in its life, does the rest.
     pub(crate) fn want_stop(&self, reason: Option<Arc<str>>) {
+        self.enter(PodStatus::Stopping);
         // The first request stands.
         let _ = self.0.stop_wanted.set(Cause::Requested(reason));
     }

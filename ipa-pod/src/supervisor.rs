@@ -1,5 +1,6 @@
 //! The lifecycle of pods by task id: start, stop, restart, find, list, drain.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,6 +193,8 @@ impl PodSupervisorBuilder {
 fn note_stuck(host: &Weak<Host>, note: &ipa_supervisor::Note) {
     if let (Some(host), ipa_supervisor::Note::Stuck(child)) = (host.upgrade(), note)
         && let Some(pod) = host.registry.pods.lookup(child.id.as_str())
+        // Its successor, if a restart has got that far, is another child.
+        && pod.0.child.get() == Some(child)
     {
         host.stuck(&pod);
     }
@@ -330,12 +333,10 @@ impl PodSupervisorRef {
 
     async fn stop(&self, task: &str, reason: Option<Arc<str>>) -> Result<(), StopPodError> {
         let not_running = || StopPodError::NotRunning(task.to_owned());
-        let host = self.host.upgrade().ok_or_else(not_running)?;
         let pod = self.registry.pods.lookup(task).ok_or_else(not_running)?;
         if pod.contains_caller() {
             return Err(StopPodError::WouldDeadlock);
         }
-        host.stopping(&pod, reason.clone());
         pod.stop(reason).await
     }
 
@@ -359,7 +360,8 @@ impl PodSupervisorRef {
         if old.contains_caller() {
             return Err(RestartPodError::Stop(StopPodError::WouldDeadlock));
         }
-        let Some((reservation, predecessor)) = host.succeed(&old).map_err(start)? else {
+        let Some((reservation, predecessor)) = host.succeed(&old, self.dynamic.clone()).map_err(start)?
+        else {
             // It is at its very end, by itself.
             old.wait().await;
             return self.start(&host, task, old.0.factory.clone()).await.map_err(start);
@@ -461,21 +463,28 @@ impl PodSupervisorRef {
     ///
     /// See [`ShutdownPodsError`].
     pub async fn drain(&self) -> Result<(), ShutdownPodsError> {
-        if self.dynamic.contains_caller() {
+        let within = |(_, pod): &(TaskId, PodRef)| pod.contains_caller();
+        if self.dynamic.contains_caller() || self.registry.pods.list().iter().any(within) {
             return Err(ShutdownPodsError::WouldDeadlock);
         }
         let Some(host) = self.host.upgrade() else { return Ok(()) };
         host.draining.store(true, Ordering::Release);
         let reason: Arc<str> = "drain".into();
-        let pods = self.registry.pods.list();
-        for (_, pod) in &pods {
-            host.stopping(pod, Some(reason.clone()));
-            pod.want_stop(Some(reason.clone()));
-        }
-        let mut stuck = Vec::new();
-        for (_, pod) in pods {
-            if let Err(StopPodError::Stuck { task, children }) = pod.stopped().await {
-                stuck.push(StuckPod { task, children });
+        let (mut asked, mut stuck) = (HashMap::new(), Vec::new());
+        loop {
+            let mut pods = self.registry.pods.list();
+            // Not always all in one round: a restart hands the key of a pod that was listed on to another.
+            pods.retain(|(task, pod)| asked.insert(task.clone(), pod.clone()).as_ref() != Some(pod));
+            if pods.is_empty() {
+                break;
+            }
+            for (_, pod) in &pods {
+                pod.want_stop(Some(reason.clone()));
+            }
+            for (_, pod) in pods {
+                if let Err(StopPodError::Stuck { task, children }) = pod.stopped().await {
+                    stuck.push(StuckPod { task, children });
+                }
             }
         }
         if stuck.is_empty() { Ok(()) } else { Err(ShutdownPodsError::Stuck(stuck)) }

@@ -2,19 +2,29 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
-use ipa_pod::{Admission, AdmitError, Permit, PodEvent, PodEvents, TaskId};
+use ipa_pod::{
+    Admission, AdmitError, Permit, PodEvent, PodEvents, PodScope, PodSpec, PodSupervisor,
+    PodSupervisorBuilder, TaskId,
+};
 use ipa_supervisor::{BoxError, Child, ChildSpec, Context, Exit, ExitReason, Init, async_trait};
+use tokio::sync::Notify;
 
-/// Streams that exist, by name; `down` makes the store fail, `slow` takes that long to answer.
+/// Streams that exist, by name (`any`: all do); `down` makes the store fail, `slow` takes that long to answer. Permits that
+/// are given back are written to `log`.
 #[derive(Clone, Default)]
 pub struct Streams(pub Arc<Mutex<StreamsState>>);
 
 #[derive(Default)]
 pub struct StreamsState {
     pub streams: BTreeSet<String>,
+    pub any: bool,
     pub down: bool,
     pub owner: Option<String>,
     pub slow: Duration,
@@ -27,6 +37,17 @@ impl Streams {
         let streams = Self::default();
         streams.0.lock().unwrap().streams = names.iter().map(|name| name.to_string()).collect();
         streams
+    }
+    pub fn any() -> Self {
+        let streams = Self::default();
+        streams.0.lock().unwrap().any = true;
+        streams
+    }
+    pub fn set(&self, change: impl FnOnce(&mut StreamsState)) {
+        change(&mut self.0.lock().unwrap());
+    }
+    pub fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
     }
 }
 
@@ -43,7 +64,7 @@ impl Admission for Streams {
         if let Some(owner) = &state.owner {
             return Err(AdmitError::OwnedElsewhere(owner.clone()));
         }
-        if !state.streams.contains(task.as_str()) {
+        if !state.any && !state.streams.contains(task.as_str()) {
             return Err(AdmitError::StreamNotFound);
         }
         let log = state.log.clone();
@@ -132,3 +153,119 @@ pub fn names(events: &mut PodEvents) -> Vec<String> {
     }
     names
 }
+
+type Admitting = Pin<Box<dyn Future<Output = Result<Permit, AdmitError>> + Send>>;
+
+/// An admission made of a closure.
+pub struct Admit(Box<dyn Fn(TaskId) -> Admitting + Send + Sync>);
+
+impl Admit {
+    pub fn by<F>(admit: impl Fn(TaskId) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Permit, AdmitError>> + Send + 'static,
+    {
+        Self(Box::new(move |task| Box::pin(admit(task))))
+    }
+}
+
+#[async_trait]
+impl Admission for Admit {
+    async fn admit(&self, task: &TaskId) -> Result<Permit, AdmitError> {
+        (self.0)(task.clone()).await
+    }
+}
+
+/// A pod supervisor whose pods are all made by `make`, which cannot fail.
+pub fn builder(
+    streams: &Streams,
+    make: impl Fn(&PodScope) -> PodSpec + Send + Sync + 'static,
+) -> PodSupervisorBuilder {
+    PodSupervisor::builder(streams.clone(), move |scope: &PodScope| Ok(make(scope)))
+}
+
+/// As [`builder`], started.
+pub async fn start(
+    streams: &Streams,
+    make: impl Fn(&PodScope) -> PodSpec + Send + Sync + 'static,
+) -> PodSupervisor {
+    builder(streams, make).start().await.unwrap()
+}
+
+/// A pod of two logged children, `a` and `b`.
+pub fn ab(log: &Log) -> impl Fn(&PodScope) -> PodSpec + Send + Sync + 'static + use<> {
+    let log = log.clone();
+    move |_scope| PodSpec::new().child(Logged::new(&log).spec("a")).child(Logged::new(&log).spec("b"))
+}
+
+/// A child that does nothing until it is stopped.
+pub fn idle(id: &str) -> ChildSpec {
+    ChildSpec::task(id, |_cx| std::future::pending::<()>())
+}
+
+/// A child that fails each time `crash` is notified.
+pub fn crashing(id: &str, crash: &Arc<Notify>) -> ChildSpec {
+    let crash = crash.clone();
+    ChildSpec::task(id, move |_cx| {
+        let crash = crash.clone();
+        async move {
+            crash.notified().await;
+            Err::<(), _>("crashed")
+        }
+    })
+}
+
+/// Counts who is alive at once; the most at any time is kept.
+#[derive(Clone, Default)]
+pub struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Gauge {
+    pub fn enter(&self) -> OnDrop {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        let gauge = self.clone();
+        OnDrop(Some(Box::new(move || {
+            gauge.0.0.fetch_sub(1, Ordering::SeqCst);
+        })))
+    }
+    pub fn now(&self) -> usize {
+        self.0.0.load(Ordering::SeqCst)
+    }
+    pub fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+    /// A child that is counted from its first line to the drop of its value.
+    pub fn child(&self, id: &str) -> ChildSpec {
+        let gauge = self.clone();
+        ChildSpec::task(id, move |_cx| {
+            let here = gauge.enter();
+            async move {
+                let _here = here;
+                std::future::pending::<()>().await
+            }
+        })
+    }
+}
+
+/// One look at a future.
+pub async fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// Lets everything run that can, under a paused clock: this resolves when nobody else has anything to do for a millisecond.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// The texts of an error and its sources.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
+pub const MS: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
