@@ -164,12 +164,14 @@ impl Driver {
     pub(crate) async fn turn(&mut self) {
         // A loop that always finds a message would otherwise never let its thread go.
         tokio::task::coop::consume_budget().await;
-        let message = match self.machine.poll_timeout() {
+        // A deadline too far off to be a moment is none.
+        let deadline = self.machine.poll_timeout().and_then(|deadline| self.epoch.checked_add(deadline));
+        let message = match deadline {
             None => self.port.inbox.pop().await,
             Some(deadline) => tokio::select! {
                 biased;
                 message = self.port.inbox.pop() => message,
-                () = tokio::time::sleep_until(self.epoch + deadline) => return self.feed(Event::Tick),
+                () = tokio::time::sleep_until(deadline) => return self.feed(Event::Tick),
             },
         };
         self.receive(message);

@@ -55,7 +55,7 @@ impl RestartWindow {
     pub(crate) fn admit(&mut self, now: Duration, intensity: RestartIntensity) -> bool {
         self.restarts.push_back(now);
         while let Some(&oldest) = self.restarts.front() {
-            if oldest + intensity.within >= now {
+            if oldest.saturating_add(intensity.within) >= now {
                 break;
             }
             self.restarts.pop_front();

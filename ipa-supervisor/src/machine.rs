@@ -54,7 +54,7 @@ use crate::millis;
 use crate::reason::{Cause, ExitReason, StartFailure};
 use crate::spec::{AutoShutdown, ChildId, Kind, Policy, Restart, Strategy};
 
-/// A child's place in its supervisor. Rises with every child that is added, so order of slots is order of start.
+/// A child's place in its supervisor. Rises with every child that is asked for, so order of slots is order of start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SlotId(pub u64);
@@ -135,7 +135,7 @@ pub struct Command<Tag> {
 /// The operations of a [`Command`].
 #[derive(Debug)]
 pub enum Op {
-    /// Add a child and start it. The slot must be one that was never used, above all others.
+    /// Add a child and start it. The slot must be one that was never used, above those of all commands before.
     Start(SlotId, Policy),
     /// Start a child again whose spec is kept and that is not running.
     Restart(Target),

@@ -91,7 +91,6 @@ impl<Tag> Default for Children<Tag> {
 
 impl<Tag> Children<Tag> {
     pub(super) fn insert(&mut self, id: SlotId, policy: Policy, named: bool) {
-        debug_assert!(self.slots.last_key_value().is_none_or(|(last, _)| *last < id), "slots rise");
         if named {
             self.ids.insert(policy.id.clone(), id);
         }

@@ -127,7 +127,7 @@ impl<Tag> Machine<Tag> {
         match self.backoff(id) {
             None => self.begin_start(now, id, Start::Restart),
             Some(wait) => {
-                self.children.enter(id, State::Waiting, Some(now + wait));
+                self.children.enter(id, State::Waiting, Some(now.saturating_add(wait)));
             }
         }
     }

@@ -44,7 +44,7 @@ impl<Tag> Group<Tag> {
 impl<Tag> Machine<Tag> {
     /// Restarts the group that begins at `from`, because of this child; widens the one that is under way, if any.
     pub(super) fn restart_group(&mut self, now: Duration, id: SlotId, from: Option<SlotId>) {
-        let not_before = now + self.backoff(id).unwrap_or_default();
+        let not_before = now.saturating_add(self.backoff(id).unwrap_or_default());
         self.children.enter(id, State::Waiting, None);
         let group = self.group.get_or_insert_with(|| Group {
             from,

@@ -15,14 +15,19 @@ use crate::spec::Policy;
 impl<Tag> Machine<Tag> {
     pub(super) fn begin(&mut self, now: Duration) {
         if let Phase::Starting { deadline, .. } = &mut self.phase {
-            *deadline = self.options.start_timeout.map(|timeout| now + timeout);
+            *deadline = self.options.start_timeout.map(|timeout| now.saturating_add(timeout));
         }
         self.advance_start(now);
     }
 
     /// The initial start has taken too long: it is rolled back, and the child that was starting is named.
     pub(super) fn initial_start_timed_out(&mut self, now: Duration) {
-        let starting = |state: &State<Tag>| matches!(state, State::Starting(Start::Initial));
+        // It may be on its way out already, killed for its own start timeout or stopped by somebody.
+        let starting = |state: &State<Tag>| match state {
+            State::Starting(start) => matches!(start, Start::Initial),
+            State::Stopping(ending) | State::Killed(ending) => matches!(ending.start, Some(Start::Initial)),
+            _ => false,
+        };
         let late = self.children.iter().find(|(_, slot)| starting(&slot.state));
         let cause = match late {
             Some((_, slot)) => Cause::FailedToStart(Arc::new(StartFailure {
@@ -30,7 +35,7 @@ impl<Tag> Machine<Tag> {
                 reason: ExitReason::Killed,
                 timed_out: true,
             })),
-            // It is on its way out already, killed for its own start timeout or stopped by somebody.
+            // The start is over when none is left that is starting, so there is one.
             None => Cause::Requested(None),
         };
         self.begin_stop(now, ExitReason::Shutdown(cause), false);
@@ -147,7 +152,7 @@ impl<Tag> Machine<Tag> {
         slot.incarnation.0 += 1;
         slot.restarts += u64::from(matches!(start, Start::Restart | Start::Group));
         let incarnation = slot.incarnation;
-        let deadline = slot.policy.start_timeout.map(|timeout| now + timeout);
+        let deadline = slot.policy.start_timeout.map(|timeout| now.saturating_add(timeout));
         self.children.enter(id, State::Starting(start), deadline);
         self.actions.push_back(Action::Start { slot: id, incarnation });
     }
@@ -163,7 +168,7 @@ impl<Tag> Machine<Tag> {
         let child = slot.child(id);
         let queue = std::mem::take(&mut slot.queue);
         // Taken to be working until it says otherwise.
-        let silent = slot.policy.max_silence.map(|silence| now + silence);
+        let silent = slot.policy.max_silence.map(|silence| now.saturating_add(silence));
         let before = self.children.enter(id, State::Running, silent);
         self.note(Note::Started(child));
         match before {

@@ -46,7 +46,11 @@ impl<Tag> Machine<Tag> {
                 self.settled(now, queue);
             }
             State::Undefined => self.reply(tag, Ok(Outcome::Done)),
-            State::Stuck(_) => {
+            State::Stuck(ending) => {
+                // Not gone, but not wanted any more either: when it ends at last, nothing is started in its place.
+                if ending.will_retry() {
+                    *ending = Ending::asked(None);
+                }
                 let stuck = StuckChild(slot.child(id));
                 self.reply(tag, Err(Refusal::Stuck(vec![stuck])));
             }
@@ -113,7 +117,7 @@ impl<Tag> Machine<Tag> {
         let stopping = Stopping {
             reason,
             waiting: Vec::new(),
-            deadline: self.options.shutdown_timeout.map(|timeout| now + timeout),
+            deadline: self.options.shutdown_timeout.map(|timeout| now.saturating_add(timeout)),
             reached: None,
             stalled: false,
         };
@@ -217,7 +221,7 @@ impl<Tag> Machine<Tag> {
         let incarnation = slot.incarnation;
         let deadline = match slot.policy.shutdown {
             Shutdown::BrutalKill => return self.kill_now(now, id),
-            Shutdown::Timeout(timeout) => Some(now + timeout),
+            Shutdown::Timeout(timeout) => Some(now.saturating_add(timeout)),
             Shutdown::Infinity => None,
         };
         let before = self.children.enter(id, State::Undefined, None);
@@ -236,7 +240,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn kill(&mut self, now: Duration, id: SlotId, ending: Ending<Tag>) {
         let Some(slot) = self.children.get(id) else { return };
         let incarnation = slot.incarnation;
-        self.children.enter(id, State::Killed(ending), Some(now + self.options.kill_grace));
+        self.children.enter(id, State::Killed(ending), Some(now.saturating_add(self.options.kill_grace)));
         self.actions.push_back(Action::Kill { slot: id, incarnation });
     }
 
@@ -273,7 +277,8 @@ impl<Tag> Machine<Tag> {
     pub(super) fn alive(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, working: bool) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
         if matches!(slot.state, State::Running) {
-            let silent = slot.policy.max_silence.filter(|_| working).map(|silence| now + silence);
+            let silent =
+                slot.policy.max_silence.filter(|_| working).map(|silence| now.saturating_add(silence));
             self.children.enter(id, State::Running, silent);
         }
     }
