@@ -9,6 +9,10 @@
 //! - [`InMemoryEventStore`]: the same semantics without durability, for tests, also under a paused
 //!   clock.
 //!
+//! On top of it, for `ipa-pod`: both stores admit the pods of tasks whose stream exists
+//! ([`StoreAdmission`] does so for any store), and [`StateManager`] is a child that keeps a
+//! stream's state, by the rules of an [`Aggregate`].
+//!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! use ipa_eventstore::{EventStore, Expected, InMemoryEventStore, NewEvent, ReadStream, StreamId, StreamType};

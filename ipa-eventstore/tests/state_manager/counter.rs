@@ -30,7 +30,7 @@ pub enum Command {
     AddProbed(Probe),
     Refuse,
     PanicInDecide,
-    /// An event that cannot be applied.
+    /// An event that cannot be applied, after one that can.
     Poison,
     /// An event that cannot be encoded, after one that can.
     Unencodable,
@@ -72,7 +72,7 @@ impl<const S: u32> Aggregate for Counter<S> {
             }
             Command::Refuse => return Err(Refused(self.sum)),
             Command::PanicInDecide => panic!("as asked"),
-            Command::Poison => vec![Event::Poison],
+            Command::Poison => vec![plain(&1), Event::Poison],
             Command::Unencodable => vec![plain(&1), Event::Unencodable],
         })
     }

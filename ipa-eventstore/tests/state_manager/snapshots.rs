@@ -46,9 +46,11 @@ async fn snapshots_are_saved_and_used() {
 async fn a_long_stream_gets_its_snapshot_at_the_start() {
     let store = Scripted::default();
     create(&store, &[1; 30]).await;
+    let (save, at_gate, open) = gate();
+    store.then_save(save);
     let (supervisor, _counter) = start_as::<1>(store.clone(), |manager| manager.snapshot_every(30)).await;
-    tokio::task::yield_now().await; // `run` begins
-    tokio::task::yield_now().await; // the snapshot's task
+    at_gate.await.unwrap();
+    open.send(()).unwrap();
     assert_eq!(store.saved(), [(30, 30)]);
     supervisor.shutdown().await.unwrap();
     assert_eq!(store.saved().len(), 1);
