@@ -1,4 +1,5 @@
-//! The registry against a bare map: `RwLock<HashMap<_, _, FxBuildHasher>>`, in the same run.
+//! The registry against a bare map in the same run: unique keys against `RwLock<HashMap<_, _, FxBuildHasher>>`, groups
+//! against such a map of `BTreeMap`s.
 //!
 //! A ratio is what can be compared between machines, so that is what this prints: the registry's time over the bare
 //! map's, below 1 where the registry is faster. The two are measured in turns, in several rounds, each first in every
@@ -8,7 +9,7 @@
 //! `cargo bench -p ipa-registry [-- --quick] [-- --json] [-- NAME]`, where NAME is a part of the rows' names.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     env,
     hint::black_box,
     sync::{Arc, Barrier},
@@ -16,28 +17,69 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipa_registry::{Registration, Registry};
+use ipa_registry::{Groups, Membership, Registration, Registry};
 use parking_lot::RwLock;
 use rustc_hash::FxBuildHasher;
 
 type Value = Arc<u64>;
 
 /// What is compared: the registry, or the bare map in its place.
-trait Subject: Sync + Sized {
+trait Subject<O>: Sync + Sized {
     /// Whatever keeps the entries.
     type Guard;
 
+    /// With an entry for each key; in groups, keys come again.
     fn filled(keys: &[String]) -> (Self, Vec<Self::Guard>);
-    fn lookup(&self, key: &str) -> Option<Value>;
-    /// Puts an entry in and takes it out again.
-    fn cycle(&self, key: &str, value: &Value);
-    fn list(&self) -> Vec<(String, Value)>;
+
+    /// Does it once with each of the keys. Not key by key, so that the choice of what to do is not in what is measured.
+    fn perform<'a>(&self, operation: O, keys: impl Iterator<Item = &'a String>, value: &Value);
+}
+
+trait Operation: Copy + Sync {
+    fn name(self) -> &'static str;
+
+    /// How many times a thread does it in one round, when there are so many entries.
+    fn repetitions(self, entries: usize) -> usize;
+
+    /// Whether it is done with keys that no other thread uses and that are not in the map, or with those that are.
+    fn with_fresh_keys(self) -> bool;
+}
+
+/// What is done with unique keys.
+#[derive(Clone, Copy, PartialEq)]
+enum Unique {
+    Lookup,
+    /// An entry is put in and taken out again.
+    Cycle,
+    List,
+}
+
+impl Operation for Unique {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Cycle => "register+drop",
+            Self::List => "list",
+        }
+    }
+
+    fn repetitions(self, entries: usize) -> usize {
+        match self {
+            Self::Lookup => 1_000_000,
+            Self::Cycle => 300_000,
+            Self::List => 600_000 / entries,
+        }
+    }
+
+    fn with_fresh_keys(self) -> bool {
+        self == Self::Cycle
+    }
 }
 
 #[derive(Default)]
 struct Bare(RwLock<HashMap<String, Value, FxBuildHasher>>);
 
-impl Subject for Bare {
+impl Subject<Unique> for Bare {
     type Guard = ();
 
     fn filled(keys: &[String]) -> (Self, Vec<()>) {
@@ -47,23 +89,26 @@ impl Subject for Bare {
         (bare, Vec::new())
     }
 
-    fn lookup(&self, key: &str) -> Option<Value> {
-        self.0.read().get(key).cloned()
-    }
-
-    fn cycle(&self, key: &str, value: &Value) {
-        self.0.write().insert(key.to_owned(), Arc::clone(value));
-        let removed = self.0.write().remove(key);
-        drop(removed);
-    }
-
-    fn list(&self) -> Vec<(String, Value)> {
-        let map = self.0.read();
-        map.iter().map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
+    fn perform<'a>(&self, operation: Unique, keys: impl Iterator<Item = &'a String>, value: &Value) {
+        match operation {
+            Unique::Lookup => keys.for_each(|key| {
+                black_box(self.0.read().get(key).cloned());
+            }),
+            Unique::Cycle => keys.for_each(|key| {
+                self.0.write().insert(key.clone(), Arc::clone(value));
+                let removed = self.0.write().remove(key);
+                drop(removed);
+            }),
+            Unique::List => keys.for_each(|_| {
+                let map = self.0.read();
+                let entries = map.iter().map(|(key, value)| (key.clone(), Arc::clone(value)));
+                black_box(entries.collect::<Vec<_>>());
+            }),
+        }
     }
 }
 
-impl Subject for Registry<String, Value> {
+impl Subject<Unique> for Registry<String, Value> {
     type Guard = Registration<String, Value>;
 
     fn filled(keys: &[String]) -> (Self, Vec<Self::Guard>) {
@@ -74,78 +119,150 @@ impl Subject for Registry<String, Value> {
         (registry, guards)
     }
 
-    fn lookup(&self, key: &str) -> Option<Value> {
-        self.lookup(key)
-    }
-
-    fn cycle(&self, key: &str, value: &Value) {
-        let registration = self.register(key.to_owned(), Arc::clone(value));
-        drop(registration.expect("no other thread uses the key"));
-    }
-
-    fn list(&self) -> Vec<(String, Value)> {
-        self.list()
+    fn perform<'a>(&self, operation: Unique, keys: impl Iterator<Item = &'a String>, value: &Value) {
+        match operation {
+            Unique::Lookup => keys.for_each(|key| {
+                black_box(self.lookup(key));
+            }),
+            Unique::Cycle => keys.for_each(|key| {
+                let registration = self.register(key.clone(), Arc::clone(value));
+                drop(registration.expect("no other thread uses the key"));
+            }),
+            Unique::List => keys.for_each(|_| {
+                black_box(self.list());
+            }),
+        }
     }
 }
 
+/// What is done with groups.
 #[derive(Clone, Copy)]
-enum Operation {
-    Lookup,
+enum Grouped {
+    /// A member joins a group that has others, and leaves it again.
     Cycle,
-    List,
+    Members,
+    /// To callbacks that do next to nothing; the bare map calls them under its lock.
+    Dispatch,
 }
 
-struct Case {
-    operation: Operation,
-    entries: usize,
+impl Operation for Grouped {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cycle => "join+leave",
+            Self::Members => "members",
+            Self::Dispatch => "dispatch",
+        }
+    }
+
+    fn repetitions(self, _entries: usize) -> usize {
+        match self {
+            Self::Cycle => 300_000,
+            Self::Members | Self::Dispatch => 30_000,
+        }
+    }
+
+    fn with_fresh_keys(self) -> bool {
+        false
+    }
+}
+
+#[derive(Default)]
+struct BareGroups(RwLock<HashMap<String, BTreeMap<u64, Value>, FxBuildHasher>>);
+
+impl BareGroups {
+    fn join(&self, key: &str, value: Value) -> u64 {
+        let mut map = self.0.write();
+        let members = map.entry(key.to_owned()).or_default();
+        let id = members.last_key_value().map_or(0, |(last, _)| last + 1);
+        members.insert(id, value);
+        id
+    }
+}
+
+impl Subject<Grouped> for BareGroups {
+    type Guard = ();
+
+    fn filled(keys: &[String]) -> (Self, Vec<()>) {
+        let bare = Self::default();
+        for (key, value) in keys.iter().zip(0..) {
+            bare.join(key, Arc::new(value));
+        }
+        (bare, Vec::new())
+    }
+
+    fn perform<'a>(&self, operation: Grouped, keys: impl Iterator<Item = &'a String>, value: &Value) {
+        match operation {
+            Grouped::Cycle => keys.for_each(|key| {
+                let id = self.join(key, Arc::clone(value));
+                let left = self.0.write().get_mut(key).and_then(|members| members.remove(&id));
+                drop(left);
+            }),
+            Grouped::Members => keys.for_each(|key| {
+                let map = self.0.read();
+                black_box(map.get(key).map(|members| members.values().cloned().collect::<Vec<_>>()));
+            }),
+            Grouped::Dispatch => keys.for_each(|key| {
+                for value in self.0.read().get(key).into_iter().flat_map(BTreeMap::values) {
+                    black_box(value);
+                }
+            }),
+        }
+    }
+}
+
+impl Subject<Grouped> for Groups<String, Value> {
+    type Guard = Membership<String, Value>;
+
+    fn filled(keys: &[String]) -> (Self, Vec<Self::Guard>) {
+        let groups = Self::new();
+        let join = |(key, value): (&String, u64)| groups.join(key.clone(), Arc::new(value));
+        let guards = keys.iter().zip(0..).map(join).collect();
+        (groups, guards)
+    }
+
+    fn perform<'a>(&self, operation: Grouped, keys: impl Iterator<Item = &'a String>, value: &Value) {
+        match operation {
+            Grouped::Cycle => keys.for_each(|key| drop(self.join(key.clone(), Arc::clone(value)))),
+            Grouped::Members => keys.for_each(|key| {
+                black_box(self.members(key));
+            }),
+            Grouped::Dispatch => keys.for_each(|key| {
+                self.dispatch(key, |value| {
+                    black_box(value);
+                });
+            }),
+        }
+    }
+}
+
+struct Case<O> {
+    operation: O,
+    keys: usize,
+    entries_per_key: usize,
     threads: usize,
 }
 
-impl Case {
+impl<O: Operation> Case<O> {
     fn name(&self) -> String {
-        let operation = match self.operation {
-            Operation::Lookup => "lookup",
-            Operation::Cycle => "register+drop",
-            Operation::List => "list",
+        let operation = self.operation.name();
+        let size = match (self.keys, self.entries_per_key) {
+            (keys, 1) => format!("{keys} entries"),
+            (1, members) => format!("1 group of {members}"),
+            (keys, members) => format!("{keys} groups of {members}"),
         };
         let threads = if self.threads == 1 { "1 thread" } else { "2 threads" };
-        format!("{operation}, {} entries, {threads}", self.entries)
-    }
-
-    /// How many operations a thread does in one round.
-    fn operations(&self, quick: bool) -> usize {
-        let operations = match self.operation {
-            Operation::Lookup => 1_000_000,
-            Operation::Cycle => 300_000,
-            Operation::List => 600_000 / self.entries,
-        };
-        if quick { (operations / 5).max(1) } else { operations }
+        format!("{operation}, {size}, {threads}")
     }
 
     /// Nanoseconds per operation.
-    fn time<S: Subject>(&self, subject: &S, inputs: &Inputs, operations: usize) -> f64 {
+    fn time<S: Subject<O>>(&self, subject: &S, inputs: &Inputs, repetitions: usize) -> f64 {
         let barrier = Barrier::new(self.threads);
+        let keys = if self.operation.with_fresh_keys() { &inputs.fresh } else { &inputs.probes };
         let run = |thread: usize| {
+            let value = Arc::new(0);
             barrier.wait();
             let start = Instant::now();
-            match self.operation {
-                Operation::Lookup => {
-                    for key in inputs.probes[thread].iter().cycle().take(operations) {
-                        black_box(subject.lookup(key));
-                    }
-                }
-                Operation::Cycle => {
-                    let value = Arc::new(0);
-                    for key in inputs.fresh[thread].iter().cycle().take(operations) {
-                        subject.cycle(key, &value);
-                    }
-                }
-                Operation::List => {
-                    for _ in 0..operations {
-                        black_box(subject.list());
-                    }
-                }
-            }
+            subject.perform(self.operation, keys[thread].iter().cycle().take(repetitions), &value);
             start.elapsed()
         };
         let slowest: Duration = thread::scope(|scope| {
@@ -153,21 +270,22 @@ impl Case {
             let times = threads.into_iter().map(|thread| thread.join().expect("no operation panics"));
             times.max().unwrap_or_default()
         });
-        slowest.as_nanos() as f64 / operations as f64
+        slowest.as_nanos() as f64 / repetitions as f64
     }
 
-    fn run(&self, quick: bool) -> Row {
-        let inputs = Inputs::new(self.entries);
-        let (bare, _) = Bare::filled(&inputs.keys);
-        let (registry, _guards) = Registry::filled(&inputs.keys);
-        let operations = self.operations(quick);
+    fn run<B: Subject<O>, R: Subject<O>>(&self, quick: bool) -> Row {
+        let inputs = Inputs::new(self.keys, self.entries_per_key);
+        let (bare, _guards) = B::filled(&inputs.keys);
+        let (registry, _guards) = R::filled(&inputs.keys);
+        let repetitions = self.operation.repetitions(inputs.keys.len());
+        let repetitions = if quick { (repetitions / 5).max(1) } else { repetitions };
         let rounds = if quick { 5 } else { 11 };
         let mut times = Vec::new();
         // The first round warms up and is not counted.
         for round in 0..=rounds {
-            let first = (round % 2 == 0).then(|| self.time(&bare, &inputs, operations));
-            let ours = self.time(&registry, &inputs, operations);
-            let theirs = first.unwrap_or_else(|| self.time(&bare, &inputs, operations));
+            let first = (round % 2 == 0).then(|| self.time(&bare, &inputs, repetitions));
+            let ours = self.time(&registry, &inputs, repetitions);
+            let theirs = first.unwrap_or_else(|| self.time(&bare, &inputs, repetitions));
             if round > 0 {
                 times.push((theirs, ours));
             }
@@ -201,9 +319,11 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(entries: usize) -> Self {
+    fn new(keys: usize, entries_per_key: usize) -> Self {
         let mut random = Random(0x5eed);
-        let keys: Vec<String> = (0..entries).map(|_| random.key()).collect();
+        let entries = keys * entries_per_key;
+        let distinct: Vec<String> = (0..keys).map(|_| random.key()).collect();
+        let keys: Vec<String> = distinct.iter().cycle().take(entries).cloned().collect();
         let mut probes = || {
             let chosen = (0..entries.max(1000)).map(|_| keys[random.next() as usize % entries].clone());
             chosen.collect::<Vec<_>>()
@@ -255,36 +375,55 @@ fn main() {
     // `--bench` comes from cargo; what is no option chooses rows.
     let chosen: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
 
-    let kinds = [
-        (Operation::Lookup, 100),
-        (Operation::Lookup, 100_000),
-        (Operation::Cycle, 100),
-        (Operation::Cycle, 100_000),
-        (Operation::List, 100_000),
-    ];
-    let cases = kinds
-        .into_iter()
-        .flat_map(|(operation, entries)| [1, 2].map(|threads| Case { operation, entries, threads }));
-    let cases =
-        cases.filter(|case| chosen.is_empty() || chosen.iter().any(|part| case.name().contains(*part)));
+    let chosen = |name: &String| chosen.is_empty() || chosen.iter().any(|part| name.contains(*part));
 
     if !json {
         println!(
-            "{:<38} {:>13} {:>13} {:>7}  range",
+            "{:<42} {:>13} {:>13} {:>7}  range",
             "nanoseconds an operation", "bare map", "registry", "ratio"
         );
     }
     let mut rows = Vec::new();
-    for case in cases {
-        let row = case.run(quick);
+    let mut report = |row: Row| {
         if !json {
             println!(
-                "{:<38} {:>13.1} {:>13.1} {:>7.2}  {:.2} to {:.2}",
+                "{:<42} {:>13.1} {:>13.1} {:>7.2}  {:.2} to {:.2}",
                 row.name, row.bare, row.registry, row.ratio, row.least, row.most
             );
         }
         rows.push(row);
+    };
+
+    let unique = [
+        (Unique::Lookup, 100),
+        (Unique::Lookup, 100_000),
+        (Unique::Cycle, 100),
+        (Unique::Cycle, 100_000),
+        (Unique::List, 100_000),
+    ];
+    for (operation, keys) in unique {
+        for threads in [1, 2] {
+            let case = Case { operation, keys, entries_per_key: 1, threads };
+            if chosen(&case.name()) {
+                report(case.run::<Bare, Registry<_, _>>(quick));
+            }
+        }
     }
+    let grouped = [
+        (Grouped::Cycle, 100, 100),
+        (Grouped::Cycle, 1, 100_000),
+        (Grouped::Members, 100, 100),
+        (Grouped::Dispatch, 100, 100),
+    ];
+    for (operation, keys, entries_per_key) in grouped {
+        for threads in [1, 2] {
+            let case = Case { operation, keys, entries_per_key, threads };
+            if chosen(&case.name()) {
+                report(case.run::<BareGroups, Groups<_, _>>(quick));
+            }
+        }
+    }
+
     if json {
         let objects = rows.iter().map(|row| {
             format!(
