@@ -2,18 +2,20 @@
 //! that the last process that held them open is dead; nothing here sleeps.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ipa_supervisor::{
     BoxError, Cause, Child, ChildSpec, Context, DynamicSupervisor, Exit, ExitReason, Init, Note, Output,
     Process, ProcessEnd, ProcessError, ProcessInfo, Restart, Settings, Shutdown, StartChildError,
-    StartFailure, StopSignal, Supervisor, async_trait,
+    StartFailure, StopSignal, Supervisor, TerminateChildError, async_trait,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::sync::{mpsc as channel, oneshot};
@@ -479,7 +481,7 @@ async fn a_hook_that_fails_or_does_not_return_executes_nothing() {
     );
     assert_eq!(soon(end).await, ProcessEnd::NotExecuted);
 
-    // Killed while its hook is pending, by a deadline.
+    // Stopped while its hook is pending.
     let (sender, mut held) = channel::unbounded_channel();
     let (spec, end) = marking()
         .before_exec(move |info| {
@@ -487,11 +489,15 @@ async fn a_hook_that_fails_or_does_not_return_executes_nothing() {
             std::future::pending::<Result<(), BoxError>>()
         })
         .once("hangs");
-    let spec = spec.start_timeout(Duration::from_millis(50));
-    let failure = start_failure(soon(supervisor.start_child(spec)).await.unwrap_err());
-    assert!(failure.timed_out);
-    assert!(is_gone(held.recv().await.unwrap()));
+    let other = Supervisor::builder().start().await.unwrap();
+    let handle = other.downgrade();
+    let starting = tokio::spawn(async move { handle.start_child(spec).await });
+    let number = soon(held.recv()).await.unwrap();
+    soon(other.terminate_child("hangs")).await.unwrap();
+    assert!(is_gone(number));
+    assert!(matches!(soon(starting).await.unwrap(), Err(StartChildError::Cancelled)));
     assert_eq!(soon(end).await, ProcessEnd::NotExecuted);
+    soon(other.shutdown()).await.unwrap();
 
     // Ended by a third party at its gate: the start is up for an instant, and then it says so.
     let (spec, end) =
@@ -614,22 +620,45 @@ async fn an_escaped_grandchild_that_holds_the_output_open_delays_nothing() {
     soon(supervisor.shutdown()).await.unwrap();
 }
 
+/// A child that tells when the start of its process is under way.
+struct Announced {
+    process: Process,
+    starting: Option<oneshot::Sender<()>>,
+}
+
+#[async_trait]
+impl Child for Announced {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let mut init = self.process.init(cx);
+        assert!(poll_fn(|task| Poll::Ready(init.as_mut().poll(task).is_pending())).await);
+        let _ = self.starting.take().unwrap().send(());
+        init.await
+    }
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        self.process.run(cx).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_cancelled_before_there_is_a_process_kills_it_when_there_is() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = Fifo::new(directory.path(), "fifo");
     let (observer, mut notes) = observed();
     let supervisor =
-        DynamicSupervisor::builder().kill_grace(Duration::ZERO).observer(observer).start().await.unwrap();
+        Supervisor::builder().kill_grace(Duration::ZERO).observer(observer).start().await.unwrap();
     // The output file is a pipe that nobody reads yet, so the start hangs in opening it.
-    let (spec, end) = Process::command("sleep").arg("1000").output(Output::File(fifo.0.clone())).once("late");
-    let error =
-        soon(supervisor.start_child(spec.start_timeout(Duration::from_millis(50)))).await.unwrap_err();
-    assert!(matches!(error, StartChildError::Stuck(_)), "{error}");
-    let (_line, _rest) = fifo.listen();
-    let end = soon(end).await;
-    assert!(matches!(end, ProcessEnd::Exited { status, .. } if status.signal() == Some(9)), "{end:?}");
-    // Its slot is free, too.
+    let process = Process::command("sleep").arg("1000").output(Output::File(fifo.0.clone()));
+    let (sender, starting) = oneshot::channel();
+    let late = ChildSpec::once_with("late", || Announced { process, starting: Some(sender) });
+    let handle = supervisor.downgrade();
+    let started = tokio::spawn(async move { handle.start_child(late.shutdown(Shutdown::BrutalKill)).await });
+    soon(starting).await.unwrap();
+    let error = soon(supervisor.terminate_child("late")).await.unwrap_err();
+    assert!(matches!(error, TerminateChildError::Stuck(_)), "{error}");
+    soon(started).await.unwrap().unwrap_err();
+    // Now that it can be opened, there is a process, which would live for long; its end is the pipe's.
+    let (_line, rest) = fifo.listen();
+    assert_eq!(soon(rest).await.unwrap(), "");
     while !matches!(soon(notes.recv()).await.unwrap(), Note::Reaped(_)) {}
     soon(supervisor.shutdown()).await.unwrap();
 }
