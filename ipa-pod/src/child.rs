@@ -4,9 +4,11 @@
 //! task's key, the word that it has ended. So each of them outlasts the last child, process or closure that works for the pod.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ipa_supervisor::{
@@ -21,6 +23,7 @@ use crate::error::{StartPodError, panicked};
 use crate::host::{Host, Predecessor, Reservation, caught};
 use crate::pod::PodRef;
 use crate::scope::PodScope;
+use crate::spec::PodSpec;
 use crate::task::TaskId;
 
 pub(crate) struct PodChild {
@@ -39,6 +42,7 @@ pub(crate) enum Plan {
 
 struct RunningPod {
     pod: PodRef,
+    idle_stop: Option<Duration>,
     nested: NestedSupervisor,
     revoked: Option<Arc<SetOnce<()>>>,
 }
@@ -83,13 +87,15 @@ impl PodChild {
                 return Err(StartPodError::Factory { task, source });
             }
         };
-        let timeout = spec.start_timeout;
+        let (timeout, idle_stop) = (spec.start_timeout, spec.idle_stop);
+        self.label(cx, pod, &spec);
         let builder = spec
             .supervisor()
             .directory(Arc::new(self.host.registry.directory(task.clone())))
             .observer(Arc::new(self.observer(pod)));
         let running = self.running.insert(RunningPod {
             pod: pod.clone(),
+            idle_stop,
             nested: NestedSupervisor::new(builder),
             revoked,
         });
@@ -169,6 +175,18 @@ impl PodChild {
         Err(StartPodError::Ended { task: pod.task().clone(), reason })
     }
 
+    /// Enters the pod under its labels, until it has ended.
+    fn label(&self, cx: &Context, pod: &PodRef, spec: &PodSpec) {
+        let labels: BTreeSet<Arc<str>> = spec.labels.iter().cloned().collect();
+        if labels.is_empty() {
+            return;
+        }
+        *pod.0.labels.lock() = labels.clone();
+        let groups = &self.host.registry.labels;
+        let entered: Vec<_> = labels.into_iter().map(|label| groups.join(label, pod.clone())).collect();
+        cx.lease().tie(entered);
+    }
+
     fn observer(&self, pod: &PodRef) -> impl Fn(&Note) + Send + Sync + 'static {
         let (host, pod) = (self.host.clone(), pod.clone());
         move |note| match note {
@@ -192,7 +210,7 @@ impl RunningPod {
     /// Drives the pod's supervisor, and passes on what may end it: its parent, a stop of the pod, the loss of its permit.
     async fn live(&mut self, cx: &Context, host: &Host, stage: Stage) -> Result<Exit, BoxError> {
         let supervisor = self.nested.handle();
-        let (pod, revoked) = (&self.pod, self.revoked.as_deref());
+        let (pod, revoked, idle_stop) = (&self.pod, self.revoked.as_deref(), self.idle_stop);
         let mut own = cx.clone();
         let nested = &mut self.nested;
         let life = async move {
@@ -223,6 +241,9 @@ impl RunningPod {
                     host.stopping(pod, said(&ExitReason::Shutdown(cause.clone())));
                     supervisor.request_shutdown(cause.clone());
                 }
+                () = idle(pod, idle_stop), if stage == Stage::Run && !stop_seen && !parent_spoke => {
+                    pod.want_stop_for(Cause::Idle);
+                }
                 ended = &mut life => return ended,
             }
         }
@@ -234,6 +255,14 @@ fn said(reason: &ExitReason) -> Option<Arc<str>> {
     match reason {
         ExitReason::Shutdown(Cause::Requested(text)) => text.clone(),
         reason => Some(reason.to_string().into()),
+    }
+}
+
+/// Waits until a pod has been idle for so long, if it is to stop then.
+async fn idle(pod: &PodRef, idle_stop: Option<Duration>) {
+    match idle_stop {
+        Some(time) => pod.0.activity.idle_for(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, broadcast};
 use tokio::time::Instant;
 
+use crate::activity::Activity;
 use crate::admission::Admission;
 use crate::error::StartPodError;
 use crate::event::PodEvent;
@@ -140,7 +141,9 @@ impl Host {
             is_stuck: SetOnce::new(),
             announced: AtomicBool::new(false),
             stop_announced: AtomicBool::new(false),
-            was_active: AtomicBool::new(false),
+            up: SetOnce::new(),
+            activity: Activity::new(),
+            labels: Mutex::default(),
             reason: Mutex::new(None),
             ended: SetOnce::new(),
         }))
@@ -162,10 +165,12 @@ impl Host {
     }
 
     pub(crate) fn active(&self, pod: &PodRef) {
-        pod.0.was_active.store(true, Ordering::Release);
         self.totals.started.fetch_add(1, Ordering::Relaxed);
         // A stop that comes at this very moment has moved the status on already; the pod was active all the same.
         pod.enter(PodStatus::Active);
+        pod.0.activity.touch();
+        // Set here alone.
+        let _ = pod.0.up.set(());
         tracing::info!(task = %pod.task(), "pod is active");
         self.publish(PodEvent::Active(pod.clone()));
     }
@@ -180,12 +185,13 @@ impl Host {
     }
 
     pub(crate) fn stuck(&self, pod: &PodRef) {
-        pod.enter(PodStatus::Stuck);
-        if pod.0.is_stuck.set(()).is_ok() {
+        if pod.enter(PodStatus::Stuck) {
             let children = pod.0.stuck.lock().clone();
             self.totals.stuck.fetch_add(1, Ordering::Relaxed);
             tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end");
             self.publish(PodEvent::Stuck { pod: pod.clone(), children });
+            // Last, so that whoever waited finds all of it published. Set here alone.
+            let _ = pod.0.is_stuck.set(());
         }
     }
 
@@ -248,7 +254,7 @@ impl Drop for PodEnd {
             key.registration.update(successor);
         }
         let reason = shared.reason.lock().take().unwrap_or(ExitReason::Killed);
-        let was_active = shared.was_active.load(Ordering::Acquire);
+        let was_active = shared.up.initialized();
         let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
         total.fetch_add(1, Ordering::Relaxed);
         tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended");

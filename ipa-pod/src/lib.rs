@@ -41,6 +41,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod activity;
 mod admission;
 mod child;
 mod error;
@@ -56,6 +57,7 @@ mod task;
 
 pub use async_trait::async_trait;
 
+pub use self::activity::Busy;
 pub use self::admission::{Admission, AdmitError, Permit, Revoker};
 pub use self::error::{PodNotFound, RestartPodError, StartPodError, StopPodError};
 pub use self::event::{PodEvent, PodEvents, PodEventsError};

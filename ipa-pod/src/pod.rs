@@ -1,6 +1,6 @@
 //! One incarnation of a pod, as others see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
+use crate::activity::Activity;
 use crate::error::StopPodError;
 use crate::host::{KeyHold, Succession};
 use crate::registry::PodRegistry;
@@ -76,6 +77,8 @@ pub struct PodSnapshot {
     pub started_at: SystemTime,
     /// How often its children were restarted.
     pub restarts: u64,
+    /// The labels that its spec gave it.
+    pub labels: Vec<String>,
     /// The user's own metadata.
     pub metadata: BTreeMap<String, String>,
     /// Its children, in order of start.
@@ -119,7 +122,10 @@ pub(crate) struct Shared {
     /// Whether `Starting` was published: if not, `Ended` is not either.
     pub(crate) announced: AtomicBool,
     pub(crate) stop_announced: AtomicBool,
-    pub(crate) was_active: AtomicBool,
+    /// Set when the pod becomes active.
+    pub(crate) up: SetOnce<()>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) labels: Mutex<BTreeSet<Arc<str>>>,
     pub(crate) reason: Mutex<Option<ExitReason>>,
     pub(crate) ended: SetOnce<ExitReason>,
 }
@@ -171,6 +177,11 @@ impl PodRef {
         self.0.metadata.lock().insert(key.into(), value.into())
     }
 
+    /// The labels that its [spec](crate::PodSpec::label) gave it.
+    pub fn labels(&self) -> Vec<Arc<str>> {
+        self.0.labels.lock().iter().cloned().collect()
+    }
+
     /// Waits until the pod and all under it have ended and its key is free; answers why it did. At once if it has. Cancel safe.
     pub async fn wait(&self) -> ExitReason {
         self.0.ended.wait().await.clone()
@@ -188,9 +199,13 @@ impl PodRef {
 
     /// Its status shows it at once; the pod's own task, which sees it wherever it is in its life, does the rest.
     pub(crate) fn want_stop(&self, reason: Option<Arc<str>>) {
+        self.want_stop_for(Cause::Requested(reason));
+    }
+
+    pub(crate) fn want_stop_for(&self, cause: Cause) {
         self.enter(PodStatus::Stopping);
         // The first request stands.
-        let _ = self.0.stop_wanted.set(Cause::Requested(reason));
+        let _ = self.0.stop_wanted.set(cause);
     }
 
     /// Stops the pod, or joins the stop that is under way.
@@ -209,6 +224,11 @@ impl PodRef {
                 Err(StopPodError::Stuck { task: self.task().clone(), children })
             }
         }
+    }
+
+    /// Waits until the pod has become active.
+    pub(crate) async fn active(&self) {
+        self.0.up.wait().await;
     }
 
     /// Whether the current task works for this pod, so that it must not wait for its end.
@@ -304,18 +324,22 @@ impl PodRef {
         self.supervisor().await.ok_or(DeleteChildError::Closed)?.delete_child(id).await
     }
 
-    /// The pod and its children as plain data.
+    /// The pod and its children as plain data. A pod that is stuck though its own supervisor is gone has none to show.
     ///
     /// # Errors
     ///
     /// [`Closed`] if the pod has ended.
     pub async fn snapshot(&self) -> Result<PodSnapshot, Closed> {
-        let children = self.which_children().await?;
+        let children = match self.which_children().await {
+            Err(Closed) if self.has_ended() => return Err(Closed),
+            children => children.unwrap_or_default(),
+        };
         Ok(PodSnapshot {
             task: self.task().clone(),
             status: self.status(),
             started_at: self.started_at(),
             restarts: self.restarts(),
+            labels: self.labels().iter().map(ToString::to_string).collect(),
             metadata: self.metadata(),
             children,
         })

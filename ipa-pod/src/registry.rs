@@ -3,18 +3,21 @@
 //! They are the only truth about who runs. A pod's key is reserved before anything of it starts and free after the last of it
 //! has ended; a child's entry stands from before its `init` until its incarnation is over.
 
-use ipa_registry::{Registration, Registry};
+use std::sync::Arc;
+
+use ipa_registry::{Groups, Registration, Registry};
 use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Published};
 
 use crate::pod::PodRef;
 use crate::scope::LookupError;
 use crate::task::TaskId;
 
-/// Who runs: pods by task id, and their children by task id and child id. Cheap to clone.
+/// Who runs: pods by task id and by label, and their children by task id and child id. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct PodRegistry {
     pub(crate) pods: Registry<TaskId, PodRef>,
     pub(crate) children: Registry<(TaskId, ChildId), ChildEntry>,
+    pub(crate) labels: Groups<Arc<str>, PodRef>,
 }
 
 impl PodRegistry {
@@ -31,6 +34,11 @@ impl PodRegistry {
     /// The running incarnations of pods' children, by task id and child id.
     pub fn children(&self) -> &Registry<(TaskId, ChildId), ChildEntry> {
         &self.children
+    }
+
+    /// The pods that carry labels, by label: from when their factory has been called until they have ended.
+    pub fn labels(&self) -> &Groups<Arc<str>, PodRef> {
+        &self.labels
     }
 
     /// What a child of a task's pod has published, if it is a `T`.

@@ -3,6 +3,7 @@
 use ipa_supervisor::{Address, ChildId};
 use thiserror::Error;
 
+use crate::activity::Busy;
 use crate::pod::PodRef;
 use crate::registry::PodRegistry;
 use crate::task::TaskId;
@@ -45,6 +46,16 @@ impl PodScope {
     /// The pod.
     pub fn pod(&self) -> &PodRef {
         &self.pod
+    }
+
+    /// Declares activity: the pod's [idle time](crate::PodSpec::idle_stop) begins anew. Without one, this does nothing.
+    pub fn touch(&self) {
+        self.pod.0.activity.touch();
+    }
+
+    /// Declares activity for as long as the guard lives, and touches when it is dropped.
+    pub fn busy(&self) -> Busy {
+        self.pod.0.activity.busy()
     }
 
     /// The address of a mailbox server among the pod's children. It leads to whoever is the child, across its restarts.

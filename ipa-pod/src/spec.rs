@@ -1,6 +1,7 @@
 //! What a pod consists of.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipa_supervisor::{
@@ -21,6 +22,7 @@ use crate::scope::PodScope;
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 10 s | when all children that are left are killed side by side |
 /// | [`child_shutdown`](Self::child_shutdown) | 5 s | how long a child may take to stop that says nothing else |
 /// | [`child_restart`](Self::child_restart) | transient | when a child is restarted that says nothing else |
+/// | [`idle_stop`](Self::idle_stop) | never | after how long without activity the pod stops by itself |
 /// | [`kill_grace`](Self::kill_grace) | 1 s | how long a killed child may take to be gone before it is called stuck |
 ///
 /// So a stop takes at most `shutdown_timeout` plus `kill_grace`, whatever the children's own deadlines add up to.
@@ -46,6 +48,8 @@ pub struct PodSpec {
     shutdown_timeout: Duration,
     kill_grace: Duration,
     child_defaults: Settings,
+    pub(crate) idle_stop: Option<Duration>,
+    pub(crate) labels: Vec<Arc<str>>,
 }
 
 impl Default for PodSpec {
@@ -63,6 +67,8 @@ impl Default for PodSpec {
                 shutdown: Some(Shutdown::Timeout(Duration::from_secs(5))),
                 ..Settings::default()
             },
+            idle_stop: None,
+            labels: Vec::new(),
         }
     }
 }
@@ -131,6 +137,23 @@ impl PodSpec {
     /// When a child is restarted, if neither its spec nor its type says. Default: transient.
     pub fn child_restart(mut self, restart: Restart) -> Self {
         self.child_defaults.restart = Some(restart);
+        self
+    }
+
+    /// After how long without activity the pod stops by itself, for [`Cause::Idle`](ipa_supervisor::Cause::Idle) (passivation).
+    /// Default: never.
+    ///
+    /// Activity is what the children declare, with [`PodScope::touch`] and [`PodScope::busy`]; nothing that is asked of the pod
+    /// from outside counts by itself. A call that reaches a child while the pod stops gets an error that says so, and whoever
+    /// wants the pod whatever its state starts it again with [`get_or_start`](crate::PodSupervisorRef::get_or_start).
+    pub fn idle_stop(mut self, after: Duration) -> Self {
+        self.idle_stop = Some(after);
+        self
+    }
+
+    /// Adds a label, by which pods are listed, counted and stopped together. Twice the same is once.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.labels.push(label.into());
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipa_supervisor::{
     BoxError, Cause, ChildRef, ChildSpec, DynamicRef, DynamicSupervisor, ShutdownError, StartChildError,
-    StartError, Started,
+    StartError, Started, StuckChild,
 };
 use thiserror::Error;
 use tokio::sync::{Semaphore, broadcast};
@@ -305,6 +305,74 @@ impl PodSupervisorRef {
         }
     }
 
+    /// The task's pod, started if it has none: waits for one that is starting to be active, and for one that is stopping to
+    /// have ended, so that a request is never lost to a pod on its way out.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartPodError`]. [`AlreadyStarted`](StartPodError::AlreadyStarted) here means that the pod is stuck, or that the call
+    /// comes from within it and would wait for itself.
+    pub async fn get_or_start<T>(&self, task: T) -> Result<PodRef, StartPodError>
+    where
+        T: TryInto<TaskId>,
+        InvalidTaskId: From<T::Error>,
+    {
+        let task: TaskId = task.try_into().map_err(InvalidTaskId::from)?;
+        loop {
+            let host = self.host.upgrade().ok_or(StartPodError::Draining)?;
+            let factory = host.factory.clone();
+            let (pod, status) = match self.start(&host, task.clone(), factory).await {
+                Err(StartPodError::AlreadyStarted { pod, status }) => (pod, status),
+                other => return other,
+            };
+            if status == PodStatus::Active {
+                return Ok(pod);
+            }
+            if status == PodStatus::Stuck || pod.contains_caller() {
+                return Err(StartPodError::AlreadyStarted { pod, status });
+            }
+            tokio::select! {
+                biased;
+                // Ended, or stuck: the next start says which.
+                _ = pod.stopped() => {}
+                // Active, unless it is stopping already.
+                () = pod.active(), if status == PodStatus::Starting => {}
+            }
+        }
+    }
+
+    /// The pods that carry a label, in order of start.
+    pub fn list_pods_labelled(&self, label: &str) -> Vec<PodInfo> {
+        self.registry.labels.members(label).iter().map(PodRef::info).collect()
+    }
+
+    /// How many pods carry a label.
+    pub fn count_pods_labelled(&self, label: &str) -> usize {
+        self.registry.labels.count_members(label)
+    }
+
+    /// Stops the pods that carry a label, side by side; answers how many there were, when all are gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`ShutdownPodsError`].
+    pub async fn stop_pods_labelled(&self, label: &str) -> Result<usize, ShutdownPodsError> {
+        let pods = self.registry.labels.members(label);
+        if pods.iter().any(PodRef::contains_caller) {
+            return Err(ShutdownPodsError::WouldDeadlock);
+        }
+        for pod in &pods {
+            pod.want_stop(Some(format!("label {label}").into()));
+        }
+        let mut stuck = Vec::new();
+        for pod in &pods {
+            if let Err(StopPodError::Stuck { task, children }) = pod.stopped().await {
+                stuck.push(StuckPod { task, children });
+            }
+        }
+        if stuck.is_empty() { Ok(pods.len()) } else { Err(ShutdownPodsError::Stuck(stuck)) }
+    }
+
     /// Stops the task's pod, its children in reverse; `Ok` when all of it is gone and the key is free.
     ///
     /// A pod that is still starting is rolled back. A second stop joins the first. It takes at most the pod's shutdown timeout
@@ -504,14 +572,25 @@ impl PodSupervisorRef {
         match self.dynamic.shutdown().await {
             Ok(()) => Ok(()),
             Err(ShutdownError::WouldDeadlock) => Err(ShutdownPodsError::WouldDeadlock),
-            Err(_) => {
-                let left = self.registry.pods.list().into_iter();
-                let stuck = left.map(|(task, pod)| {
-                    let children = pod.0.stuck.lock().clone();
-                    StuckPod { task, children }
-                });
-                Err(ShutdownPodsError::Stuck(stuck.collect()))
+            Err(ShutdownError::Stuck(left)) => {
+                let of_pod = |StuckChild(child)| {
+                    let pod = self.registry.pods.lookup(child.id.as_str())?;
+                    (pod.0.child.get() == Some(&child)).then_some(pod)
+                };
+                let stuck: Vec<_> = left
+                    .into_iter()
+                    .filter_map(of_pod)
+                    .map(|pod| StuckPod { task: pod.task().clone(), children: pod.0.stuck.lock().clone() })
+                    .collect();
+                if stuck.is_empty() {
+                    // They have ended meanwhile, and the pod supervisor is about to hear of it.
+                    self.dynamic.wait().await;
+                    return Ok(());
+                }
+                Err(ShutdownPodsError::Stuck(stuck))
             }
+            // There is no other.
+            Err(_) => Ok(()),
         }
     }
 

@@ -137,6 +137,8 @@ pub enum Cause {
     FailedToStart(Arc<StartFailure>),
     /// The permit to run was lost (for a pod: the task's ownership went to another machine).
     Revoked,
+    /// It had nothing to do for as long as it may (for a pod: its idle time).
+    Idle,
     /// The child's own decision.
     Own(Option<Arc<str>>),
 }
@@ -152,6 +154,7 @@ impl fmt::Display for Cause {
             Self::Significant { child } => write!(f, "significant child `{child}` ended"),
             Self::FailedToStart(failure) => failure.fmt(f),
             Self::Revoked => f.write_str("the permit to run was revoked"),
+            Self::Idle => f.write_str("idle"),
             Self::Own(None) => f.write_str("its own decision"),
         }
     }
