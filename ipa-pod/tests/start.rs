@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use common::*;
 use ipa_pod::{PodSpec, PodStatus, PodSupervisor, StartPodError, TaskId};
 use ipa_supervisor::{ChildSpec, ChildState, ExitReason, RestartIntensity};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 use tokio::time::Instant;
 
 /// PL-01 PL-08 PL-26 PL-27 a started pod is active, running, and what every lookup gives.
@@ -371,6 +371,38 @@ async fn start_timeouts_can_be_set() {
     let error = pods.start_pod("t").await.unwrap_err();
     assert!(matches!(&error, StartPodError::ChildFailed { failure, .. } if failure.timed_out), "{error}");
     assert_eq!(begun.elapsed(), SECOND);
+}
+
+/// PL-12 no length of time is too long to be given: none means "no limit" to whoever says `Duration::MAX`.
+#[tokio::test(start_paused = true)]
+async fn limits_may_be_endless() {
+    let (log, crash) = (Log::default(), Arc::new(Notify::new()));
+    let pods = builder(&Streams::of(&["t"]), {
+        let (log, crash) = (log.clone(), crash.clone());
+        move |_| {
+            PodSpec::new()
+                .child(Logged::new(&log).spec("a").shutdown(ipa_supervisor::Shutdown::Timeout(Duration::MAX)))
+                .child(crashing("b", &crash).start_timeout(Duration::MAX))
+                .start_timeout(Duration::MAX)
+                .shutdown_timeout(Duration::MAX)
+                .kill_grace(Duration::MAX)
+                .intensity(RestartIntensity::new(3, Duration::MAX))
+        }
+    })
+    .admission_timeout(Duration::MAX)
+    .shutdown_timeout(Duration::MAX)
+    .start()
+    .await
+    .unwrap();
+    let pod = pods.start_pod("t").await.unwrap();
+    crash.notify_one();
+    settle().await;
+    assert_eq!((pod.restarts(), pod.status()), (1, PodStatus::Active));
+    pods.stop_pod("t").await.unwrap();
+    assert_eq!(log.take(), ["+a", "-a"]);
+    pods.start_pod("t").await.unwrap();
+    pods.shutdown().await.unwrap();
+    assert_eq!(log.take(), ["+a", "-a"]);
 }
 
 /// PL-31 PL-32 five pods at once all run, and stopping one leaves the others.
