@@ -254,8 +254,8 @@ async fn a_snapshot_is_plain() {
     assert_eq!(
         plain,
         serde_json::json!([
-            { "task": "a", "status": "starting", "restarts": 0, "metadata": {}, "children": [] },
-            { "task": "b", "status": "active", "restarts": 1, "metadata": { "colour": "blue" }, "children": [
+            { "task": "a", "status": "starting", "restarts": 0, "labels": [], "metadata": {}, "children": [] },
+            { "task": "b", "status": "active", "restarts": 1, "labels": [], "metadata": { "colour": "blue" }, "children": [
                 { "child": { "id": "c", "slot": 0, "incarnation": 2 }, "state": "running", "kind": "worker", "restarts": 1 },
                 { "child": { "id": "d", "slot": 1, "incarnation": 1 }, "state": "running", "kind": "worker", "restarts": 0 },
             ] },
