@@ -23,6 +23,7 @@
 //! - A [`ChildSpec`] says how to make one, when to restart it, and how long it may take to stop.
 //! - A [`Supervisor`] keeps children in order; a [`DynamicSupervisor`] keeps children that come and go.
 //! - A [`Lease`] is what an incarnation lives by: it has ended when the last clone is dropped, wherever that is.
+//! - Writing a child type of your own is a chapter: [`custom`].
 //! - The [`machine`] holds all the rules, and no task, clock or I/O.
 //!
 //! # What can be relied on
@@ -49,10 +50,10 @@
 //! A task that a child spawns by bare `tokio::spawn` is not supervised and does not stop with the child, unless it holds the
 //! lease, in which case the child has not ended before it has.
 //!
-//! Panics are supervised where they unwind. With `panic = "abort"` a panic ends the process, and a panic in a `Drop` that runs
-//! while another panic unwinds does so always; neither can be supervised from within. State behind an `Arc<std::sync::Mutex>` that
-//! outlives an incarnation is poisoned by a panic under the lock, and every later incarnation will fail on it: let the factory build
-//! fresh state.
+//! Panics are supervised where they unwind. With `panic = "abort"` a panic ends the process (RT-23), and a panic in a `Drop` that
+//! runs while another panic unwinds does so always (RT-07); neither can be supervised from within. State behind an
+//! `Arc<std::sync::Mutex>` that outlives an incarnation is poisoned by a panic under the lock, and every later incarnation will fail
+//! on it (RT-21): let the factory build fresh state.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -61,6 +62,7 @@ mod blocking;
 mod blueprint;
 mod child;
 mod context;
+pub mod custom;
 mod driver;
 mod dynamic;
 mod error;
