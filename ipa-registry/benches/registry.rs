@@ -92,7 +92,9 @@ impl Subject<Unique> for Bare {
     fn perform<'a>(&self, operation: Unique, keys: impl Iterator<Item = &'a String>, value: &Value) {
         match operation {
             Unique::Lookup => keys.for_each(|key| {
-                black_box(self.0.read().get(key).cloned());
+                // Not in one expression: the lock would be held until the value is dropped.
+                let found = self.0.read().get(key).cloned();
+                black_box(found);
             }),
             Unique::Cycle => keys.for_each(|key| {
                 self.0.write().insert(key.clone(), Arc::clone(value));
@@ -100,9 +102,9 @@ impl Subject<Unique> for Bare {
                 drop(removed);
             }),
             Unique::List => keys.for_each(|_| {
-                let map = self.0.read();
-                let entries = map.iter().map(|(key, value)| (key.clone(), Arc::clone(value)));
-                black_box(entries.collect::<Vec<_>>());
+                let clones = |(key, value): (&String, &Value)| (key.clone(), Arc::clone(value));
+                let all: Vec<_> = self.0.read().iter().map(clones).collect();
+                black_box(all);
             }),
         }
     }
@@ -198,8 +200,9 @@ impl Subject<Grouped> for BareGroups {
                 drop(left);
             }),
             Grouped::Members => keys.for_each(|key| {
-                let map = self.0.read();
-                black_box(map.get(key).map(|members| members.values().cloned().collect::<Vec<_>>()));
+                let clones = |members: &BTreeMap<_, _>| members.values().cloned().collect::<Vec<_>>();
+                let found = self.0.read().get(key).map(clones);
+                black_box(found);
             }),
             Grouped::Dispatch => keys.for_each(|key| {
                 for value in self.0.read().get(key).into_iter().flat_map(BTreeMap::values) {
