@@ -76,7 +76,7 @@ impl Context {
 
     /// Runs a closure that blocks on tokio's pool for such, holding the incarnation's lease until it returns.
     ///
-    /// A blocking closure cannot be aborted. If the child is stopped or killed meanwhile, the closure runs on to its end, and
+    /// A blocking closure cannot be aborted (RT-05). If the child is stopped or killed meanwhile, the closure runs on to its end, and
     /// its effects may land after the kill; but the incarnation has not ended before it has, so no stop is answered and no
     /// successor started while it runs. One that outlives the kill grace makes the child stuck.
     ///
@@ -100,7 +100,7 @@ impl Context {
     /// Spawns a task that works for this child: it holds the incarnation's lease, and is aborted when the incarnation is over,
     /// after `terminate`. So the child has not ended before the task has, and the task does not outlive the child.
     ///
-    /// RT-26 A task that is spawned by bare `tokio::spawn` does neither: it is nobody's, and goes on when the child has ended.
+    /// A task that is spawned by bare `tokio::spawn` does neither: it is nobody's, and goes on when the child has ended (RT-26).
     ///
     /// # Panics
     ///

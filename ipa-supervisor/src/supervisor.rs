@@ -108,8 +108,8 @@ impl SupervisorBuilder {
     /// Whether [significant](ChildSpec::significant) children that end by themselves shut the supervisor down. Default: never.
     ///
     /// It then stops the others in reverse and ends, for [`Cause::Significant`](crate::Cause::Significant), which is a shutdown
-    /// and no restart is counted for. SC-11 A nested supervisor that shuts down so and is a *permanent* child is restarted by its
-    /// parent at once, which may exhaust the parent's intensity: make it transient.
+    /// and no restart is counted for. A nested supervisor that shuts down so and is a *permanent* child is restarted by its
+    /// parent at once, which may exhaust the parent's intensity (SC-11): make it transient.
     pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.0.options.auto_shutdown = auto_shutdown;
         self

@@ -170,7 +170,7 @@ async fn added_children_take_part() {
     assert_eq!(stage.take(), "-n -a -m +m#2 +n#2 +a#2");
 }
 
-/// SG-11 one_for_all: a start that fails takes down those that had come up, and all begin again from the first. RI-06 counted.
+/// SG-11 RI-06 one_for_all: a start that fails is counted, takes down those that had come up, and all begin again from the first.
 #[tokio::test(start_paused = true)]
 async fn a_failed_group_start_begins_again() {
     let stage = Stage::default();
@@ -245,7 +245,7 @@ async fn order_is_order_of_start() {
     assert_eq!(stage.take(), "-ch3 -ch5 -ch2 -ch10 -ch7 +ch7#2 +ch3#2 +ch10#2 +ch2#2 +ch5#2");
 }
 
-/// RI-08 a group of many is one restart. RI-16 counted when it is decided, before the siblings are stopped.
+/// RI-08 RI-16 a group of many is one restart, counted when it is decided, before the siblings are stopped.
 #[tokio::test(start_paused = true)]
 async fn a_group_restart_counts_once_and_when_it_is_decided() {
     let stage = Stage::default();
@@ -335,7 +335,7 @@ fn is_significant(reason: &ExitReason, child: &str) -> bool {
     matches!(reason, ExitReason::Shutdown(Cause::Significant { child: which }) if which.as_str() == child)
 }
 
-/// SC-02 any_significant: any end of a temporary one shuts the rest down, in reverse. SC-13 no restart is counted.
+/// SC-02 SC-13 any_significant: any end of a temporary one shuts the rest down, in reverse; that is no restart.
 #[tokio::test(start_paused = true)]
 async fn any_end_of_a_significant_temporary_shuts_down() {
     for how in [How::Normal, How::Shutdown, How::Error, How::Panic] {

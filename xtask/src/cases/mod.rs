@@ -8,6 +8,9 @@
 //!   lists a test, not ignored, whose last path segment is the function's name;
 //! - or the doc comment holds a doctest (a compile-fail one, say) that rustdoc lists, not ignored.
 //!
+//! Six cases are facts about the runtime that no test can pin; for them, and for them only, a sentence in a library's
+//! documentation that names the id is enough.
+//!
 //! The sources are found as the compiler finds them: from each test binary's root along its `mod` declarations.
 
 mod list;
@@ -28,6 +31,10 @@ use crate::{
     metadata,
     run::{self, Error, Result},
 };
+
+/// The cases for which a sentence in the documentation is enough: what tokio cannot do, what aborts the process, what a
+/// user has to know.
+const DOCUMENTED: [&str; 6] = ["RT-05", "RT-07", "RT-21", "RT-23", "RT-26", "SC-11"];
 
 /// The options of the verb.
 #[derive(Debug, Default, clap::Args)]
@@ -124,6 +131,14 @@ fn found(suites: &Suites) -> Found {
     let mut found = Found::default();
     for suite in &suites.binaries {
         let source = Source::read(&suite.root);
+        if suite.root.ends_with("src/lib.rs") {
+            for sentence in
+                source.sentences.iter().filter(|sentence| DOCUMENTED.contains(&sentence.id.as_str()))
+            {
+                let place = format!("documented in {}:{}", suites.shown(&sentence.file), sentence.line);
+                Found::note(&mut found.run, std::slice::from_ref(&sentence.id), &place);
+            }
+        }
         for function in &source.functions {
             if function.is_test {
                 let path = function.path();

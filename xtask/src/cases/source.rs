@@ -6,13 +6,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::scan::{self, Module};
+use super::{
+    list,
+    scan::{self, Module},
+};
 
 /// What the files of one target document.
 #[derive(Debug, Default)]
 pub struct Source {
     pub functions: Vec<Function>,
     pub comments: Vec<Comment>,
+    /// The lines of documentation that name a case anywhere.
+    pub sentences: Vec<Sentence>,
+}
+
+/// A line of documentation that names a case.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sentence {
+    pub id: String,
+    pub file: PathBuf,
+    pub line: usize,
 }
 
 /// A function whose doc comment begins with ids.
@@ -79,6 +92,11 @@ impl Source {
                 first: comment.first,
                 last: comment.last,
             }));
+            self.sentences.extend(sentences(&text).map(|(id, line)| Sentence {
+                id,
+                file: file.to_path_buf(),
+                line,
+            }));
             for module in &scan.modules {
                 if let Some((file, folder)) = find(file, folder, module) {
                     let path = [modules, &module.inline, std::slice::from_ref(&module.name)].concat();
@@ -88,6 +106,23 @@ impl Source {
         }
         open.remove(file);
     }
+}
+
+/// The ids that lines of documentation name, and where.
+fn sentences(text: &str) -> impl Iterator<Item = (String, usize)> {
+    let lines = text.lines().enumerate();
+    lines.filter_map(|(n, line)| Some((n, doc_text(line)?))).flat_map(|(n, text)| {
+        let words = text.split(|c: char| c.is_whitespace() || "(),.;:".contains(c));
+        words
+            .filter_map(list::id)
+            .filter(|(_, rest)| rest.is_empty())
+            .map(move |(id, _)| (id.to_string(), n + 1))
+    })
+}
+
+fn doc_text(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
 }
 
 /// The file of a module, and the folder of the modules in it.
@@ -112,6 +147,14 @@ fn find(parent: &Path, folder: &Path, module: &Module) -> Option<(PathBuf, PathB
 mod tests {
     use super::*;
     use crate::testing::TempDir;
+
+    #[test]
+    fn sentences_are_lines_of_documentation_that_name_a_case() {
+        let text =
+            "//! See AA-01, and (AA-02).\n// AA-03\n    /// Not AA-4 or XAA-05x. AA-06\nlet a = \"AA-07\";";
+        let found: Vec<_> = sentences(text).collect();
+        assert_eq!(found, [("AA-01".into(), 1), ("AA-02".into(), 1), ("AA-06".into(), 3)]);
+    }
 
     fn write(folder: &TempDir, file: &str, text: &str) {
         let path = folder.path().join(file);
