@@ -18,6 +18,7 @@ use crate::plan::Plan;
 /// The folders of one run, as absolute paths: steps run elsewhere.
 #[derive(Clone, Debug)]
 pub struct Folders {
+    store: PathBuf,
     results: PathBuf,
     scratch: PathBuf,
 }
@@ -30,9 +31,34 @@ impl Folders {
     /// When there is no current directory.
     pub fn new(args: &Args) -> io::Result<Folders> {
         Ok(Folders {
+            store: std::path::absolute(&args.db)?,
             results: std::path::absolute(args.results_dir())?,
             scratch: std::path::absolute(args.scratch_dir())?,
         })
+    }
+
+    /// Whether anything stands where a folder or the store is to be, and is none. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first that does, by its name.
+    pub fn check(&self) -> io::Result<()> {
+        let parents = self.store.ancestors().skip(1).find(|path| path.exists());
+        for path in [&*self.results, &*self.scratch].into_iter().chain(parents) {
+            if path.exists() && !path.is_dir() {
+                return Err(io::Error::other(format!(
+                    "{} is in the way: it is not a directory",
+                    path.display()
+                )));
+            }
+        }
+        if self.store.exists() && !self.store.is_file() {
+            return Err(io::Error::other(format!(
+                "{} is in the way: it is not a file",
+                self.store.display()
+            )));
+        }
+        Ok(())
     }
 
     /// Makes all that the tasks of a plan need.
@@ -46,6 +72,9 @@ impl Folders {
                 io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()))
             })
         };
+        if let Some(parent) = self.store.parent() {
+            make(parent)?;
+        }
         make(&self.scratch)?;
         make(&self.results.join(".progress"))?;
         for task in &plan.tasks {

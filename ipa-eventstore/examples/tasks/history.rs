@@ -65,25 +65,48 @@ impl History {
             steps_total: task.steps.len() as u64,
             ..TaskRow::default()
         };
-        // For each step, whether it was started in this run, and whether its last attempt failed by itself.
-        let mut steps: HashMap<&str, (bool, bool)> = HashMap::new();
+        let mut steps: HashMap<&str, Seen> = HashMap::new();
         for (version, event) in (1..).zip(&self.events) {
+            let now = version > before;
             match event {
-                Event::StepStarted { step, .. } => {
-                    let (counted, failed) = steps.entry(step).or_default();
-                    if version > before {
-                        row.steps_run += u64::from(!*counted);
-                        row.retries += u64::from(*failed);
-                        *counted = true;
-                    }
-                    *failed = false;
+                Event::StepStarted { step, attempt, .. } => {
+                    let seen = steps.entry(step).or_default();
+                    row.steps_run += u64::from(now && !seen.run);
+                    seen.run |= now;
+                    row.retries += u64::from(now && seen.tries(*attempt));
                 }
-                Event::StepCompleted { .. } => row.steps_skipped += u64::from(version <= before),
-                Event::StepFailed { step, cut_off, .. } => steps.entry(step).or_default().1 |= !cut_off,
+                Event::StepFailed { step, attempt, cut_off, .. } => {
+                    let seen = steps.entry(step).or_default();
+                    row.retries += u64::from(now && seen.tries(*attempt));
+                    seen.failed = !cut_off;
+                }
+                Event::StepCompleted { .. } => row.steps_skipped += u64::from(!now),
                 Event::TaskCreated { .. } | Event::TaskCompleted {} | Event::TaskFailed { .. } => {}
             }
         }
         row
+    }
+}
+
+/// What was seen of a step so far.
+#[derive(Default)]
+struct Seen {
+    /// It was started in this run.
+    run: bool,
+    /// The last attempt at it.
+    attempt: u32,
+    /// That failed by itself.
+    failed: bool,
+}
+
+impl Seen {
+    /// Takes note of an attempt; whether it is a new one after one that failed. (One whose program is not there fails without
+    /// having been started.)
+    fn tries(&mut self, attempt: u32) -> bool {
+        let again = self.failed && attempt > self.attempt;
+        self.failed &= attempt == self.attempt;
+        self.attempt = attempt;
+        again
     }
 }
 
@@ -127,8 +150,10 @@ mod tests {
             fail("b", 1, true),
             start("b", 2),
             fail("b", 2, false),
-            start("b", 3),
-            complete("b", 3),
+            // Its program was not there for a moment.
+            fail("b", 3, false),
+            start("b", 4),
+            complete("b", 4),
             Event::TaskCompleted {},
         ];
         let history = History::of(events);
@@ -136,9 +161,9 @@ mod tests {
             let row = history.row(&task, before);
             (row.steps_run, row.steps_skipped, row.retries, row.steps_done)
         };
-        assert_eq!(counts(4), (1, 1, 1, 2));
-        assert_eq!(counts(1), (2, 0, 1, 2));
-        assert_eq!(counts(10), (0, 2, 0, 2));
+        assert_eq!(counts(4), (1, 1, 2, 2));
+        assert_eq!(counts(1), (2, 0, 2, 2));
+        assert_eq!(counts(11), (0, 2, 0, 2));
         assert_eq!(history.row(&task, 4).state, report::TaskState::Completed);
     }
 }

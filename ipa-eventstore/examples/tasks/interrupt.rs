@@ -32,6 +32,12 @@ impl Interrupt {
         Ok(Interrupt(counted))
     }
 
+    /// A run that nobody interrupts.
+    #[cfg(test)]
+    pub fn never() -> Interrupt {
+        Interrupt(watch::channel(0).1)
+    }
+
     /// How often it was.
     pub fn count(&self) -> u32 {
         *self.0.borrow()

@@ -329,3 +329,6 @@ impl Manager<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ impl Scheduler {
     /// Ends a step's process, if there is one, and records that.
     async fn end_leftover(&self, state: &mut State, step: &str, attempt: u32) -> Result<(), BoxError> {
         self.end(step).await?;
-        let reason = "the run or the scheduler that looked after it has crashed".to_owned();
+        let reason = "cut off by a crash".to_owned();
         state.execute(Command::CutOff { step: step.to_owned(), attempt, reason }).await?;
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Attempt {
             }
             // Not even success is to be trusted then: a program may exit with 0 when it is told to stop.
             _ if self.scheduler.stops() => {
-                Command::CutOff { step, attempt, reason: "the pod was stopped".to_owned() }
+                Command::CutOff { step, attempt, reason: "cut off by the stop of its pod".to_owned() }
             }
             (Some(ProcessEnd::Exited { status, .. }), _) if status.success() => {
                 let took = since.elapsed();
@@ -216,7 +216,7 @@ impl Attempt {
                 Command::Fail { step, attempt, reason: told(status) }
             }
             (Some(_), _) => {
-                Command::CutOff { step, attempt, reason: "nobody knows how its process ended".to_owned() }
+                Command::CutOff { step, attempt, reason: "cut off, and nobody knows how".to_owned() }
             }
         };
         state.execute(command).await?;

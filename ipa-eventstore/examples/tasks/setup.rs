@@ -55,15 +55,18 @@ pub enum Refused {
 pub async fn prepare(args: &Args, plan: &Plan) -> Result<Ready, Refused> {
     let refused = |source: BoxError| Refused::Store { store: args.db.clone(), source };
     let folders = Folders::new(args)?;
+    folders.check()?;
     let mut opened = None;
     let mut known = HashMap::new();
     if fs::metadata(&args.db).is_ok_and(|file| file.len() > 0) {
         let store = open_existing(args).await.map_err(|error| refused(error.into()))?;
         if let Some(store) = store {
-            known = histories(&store, args.fresh).await.map_err(refused)?;
-            if !args.fresh {
-                compare(args, plan, &store, &known).await?;
+            let looked = look(args, plan, &store).await;
+            if looked.is_err() {
+                // Closed here, so that it is as it was when this returns; what matters is why it is refused.
+                let _ = store.close().await;
             }
+            known = looked?;
             end_orphans(&known).await?;
             opened = Some(store);
         }
@@ -74,11 +77,6 @@ pub async fn prepare(args: &Args, plan: &Plan) -> Result<Ready, Refused> {
             forget(&args.db, &folders)?;
             known.clear();
         }
-    }
-    if let Some(parent) = args.db.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|error| {
-            std::io::Error::new(error.kind(), format!("cannot make {}: {error}", parent.display()))
-        })?;
     }
     folders.make(plan)?;
     let store = match opened {
@@ -98,6 +96,20 @@ async fn open_existing(args: &Args) -> Result<Option<SqliteEventStore>, StoreErr
         Err(StoreError::Damaged { .. }) if args.fresh => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Reads what there is, and refuses what does not go with it.
+async fn look(
+    args: &Args,
+    plan: &Plan,
+    store: &SqliteEventStore,
+) -> Result<HashMap<String, History>, Refused> {
+    let refused = |source: BoxError| Refused::Store { store: args.db.clone(), source };
+    let known = histories(store, args.fresh).await.map_err(refused)?;
+    if !args.fresh {
+        compare(args, plan, store, &known).await?;
+    }
+    Ok(known)
 }
 
 /// All tasks' histories, by id; if they are to be forgotten, only those that can be read.
@@ -189,6 +201,9 @@ async fn create_missing(
 
 /// An error with all that is behind it, on one line.
 pub fn chain(error: &BoxError) -> String {
+    if let Some(StoreError::LockedByAnother { holder, .. }) = error.downcast_ref() {
+        return format!("it is in use by another run ({holder}): let that end, or stop it");
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -197,3 +212,6 @@ pub fn chain(error: &BoxError) -> String {
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;
