@@ -181,7 +181,7 @@
 //! takes about 9 KB; like a `HashMap`, it keeps the room of its largest size.
 //!
 //! To join and to leave a group of n costs O(log n). To read it or dispatch over it costs a clone and a drop of each
-//! member's value: with an `Arc` some seven times as much as a walk under the lock, which is the price of callbacks that
+//! member's value: with an `Arc` some eight times as much as a walk under the lock, which is the price of callbacks that
 //! may do what they like. Each member keeps the key twice, in its entry and in its guard; where members are many and keys
 //! long, let the key be an `Arc<str>`.
 //!
