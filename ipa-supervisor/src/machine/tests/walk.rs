@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
+use crate::backoff::Backoff;
+use crate::spec::{AutoShutdown, Strategy};
 
 const STEPS: u64 = 400_000;
 const SEED: u64 = 0x1d0c_0ffe_e000_0001;
@@ -45,6 +47,7 @@ impl Random {
 struct Walk {
     random: Random,
     machine: Machine<u64>,
+    auto_shutdown: AutoShutdown,
     now: Duration,
     begun: bool,
     next_slot: u64,
@@ -66,10 +69,17 @@ fn duration(random: &mut Random) -> Duration {
     if random.one_in(40) { Duration::MAX } else { ms(millis) }
 }
 
-fn policy(random: &mut Random, id: &str) -> Policy {
+fn policy(random: &mut Random, auto_shutdown: AutoShutdown, id: &str) -> Policy {
     let timeout = Shutdown::Timeout(duration(random));
+    let restart = random.pick(&[Restart::Permanent, Restart::Transient, Restart::Temporary]);
+    let backoff =
+        Backoff { initial: duration(random), max: ms(200), reset_after: ms(50), ..Backoff::default() };
+    let makes_sense = auto_shutdown != AutoShutdown::Never && restart != Restart::Permanent;
     Policy {
-        restart: random.pick(&[Restart::Permanent, Restart::Transient, Restart::Temporary]),
+        restart,
+        significant: makes_sense && random.one_in(4),
+        backoff: random.one_in(4).then_some(backoff),
+        max_silence: random.one_in(4).then(|| duration(random)),
         shutdown: random.pick(&[timeout, timeout, Shutdown::Infinity, Shutdown::BrutalKill]),
         start_timeout: random.one_in(3).then(|| duration(random)),
         kind: random.pick(&[Kind::Worker, Kind::Supervisor]),
@@ -89,6 +99,13 @@ impl Walk {
         let mut random = Random(seed);
         let within = ms(random.pick(&[1, 50, 1000]));
         let options = MachineOptions {
+            strategy: random.pick(&[Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll]),
+            auto_shutdown: random.pick(&[
+                AutoShutdown::Never,
+                AutoShutdown::AnySignificant,
+                AutoShutdown::AllSignificant,
+            ]),
+            seed: random.next(),
             intensity: RestartIntensity::new(random.pick(&[0, 1, 3, 20, u32::MAX]), within),
             kill_grace: random.pick(&[ms(0), ms(1), ms(50), ms(1000)]),
             start_timeout: random.one_in(4).then(|| duration(&mut random)),
@@ -100,17 +117,21 @@ impl Walk {
             true => Vec::new(),
             false => {
                 let ids = &IDS[..random.below(5) as usize];
-                (0..).map(SlotId).zip(ids.iter().map(|id| policy(&mut random, id))).collect()
+                (0..)
+                    .map(SlotId)
+                    .zip(ids.iter().map(|id| policy(&mut random, options.auto_shutdown, id)))
+                    .collect()
             }
         };
         let kept: BTreeSet<_> = initial.iter().map(|(slot, _)| *slot).collect();
         let machine = match initial.is_empty() && random.one_in(2) {
-            true => Machine::dynamic(options),
+            true => Machine::dynamic(MachineOptions { strategy: Strategy::OneForOne, ..options }),
             false => Machine::ordered(options, initial),
         };
         Self {
             random,
             machine: machine.unwrap(),
+            auto_shutdown: options.auto_shutdown,
             now: Duration::ZERO,
             begun: false,
             next_slot: kept.len() as u64,
@@ -139,7 +160,10 @@ impl Walk {
             },
             50..55 => self.stale(),
             55..57 => match self.some_live() {
-                Some((slot, incarnation)) => Event::Lingers { slot, incarnation },
+                Some((slot, incarnation)) => match self.random.one_in(2) {
+                    true => Event::Lingers { slot, incarnation },
+                    false => Event::Alive { slot, incarnation, working: self.random.one_in(2) },
+                },
                 None => return,
             },
             57..78 => {
@@ -193,7 +217,7 @@ impl Walk {
                 let slot = SlotId(self.next_slot);
                 self.next_slot += 1;
                 self.kept.insert(slot);
-                Op::Start(slot, policy(&mut self.random, id))
+                Op::Start(slot, policy(&mut self.random, self.auto_shutdown, id))
             }
             2 => Op::Restart(target),
             3 => Op::Delete(target),
@@ -295,7 +319,12 @@ impl Walk {
         for info in &children {
             let slot = info.child.slot;
             let live = self.live.contains_key(&slot);
-            assert_eq!(live, info.state != ChildState::Undefined, "{info:?}");
+            match info.state {
+                ChildState::Undefined => assert!(!live, "{info:?}"),
+                // It may wait for its backoff, or for its turn in a group.
+                ChildState::Restarting => {}
+                _ => assert!(live, "{info:?}"),
+            }
         }
         for slot in self.live.keys() {
             assert!(listed.contains(slot), "alive, and not listed: {slot:?}");
