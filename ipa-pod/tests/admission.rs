@@ -226,7 +226,7 @@ async fn revoked_at_once() {
     assert_eq!((log.take().len(), pods.count_pods()), (0, 0));
 }
 
-/// PL-13 revoked while it stops: what is left is killed in the middle of its terminate.
+/// PL-13 revoked while it stops: what is left is killed in the middle of its terminate, and that is how the pod ended.
 #[tokio::test(start_paused = true)]
 async fn revoked_while_stopping() {
     let log = Log::default();
@@ -242,7 +242,7 @@ async fn revoked_while_stopping() {
     .start()
     .await
     .unwrap();
-    pods.start_pod("t").await.unwrap();
+    let pod = pods.start_pod("t").await.unwrap();
     log.take();
     let begun = Instant::now();
     let mut stop = Box::pin(pods.stop_pod("t"));
@@ -251,6 +251,7 @@ async fn revoked_while_stopping() {
     revoke(&revokers, "t");
     stop.await.unwrap();
     assert_eq!((begun.elapsed(), log.take()), (SECOND, vec!["permit back".to_owned()]));
+    assert!(matches!(pod.wait().await, ExitReason::Shutdown(Cause::Revoked)));
     assert_eq!(pods.count_pods(), 0);
 }
 

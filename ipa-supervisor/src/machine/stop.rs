@@ -91,7 +91,12 @@ impl<Tag> Machine<Tag> {
     }
 
     pub(super) fn kill_all(&mut self, now: Duration, cause: Cause) {
-        self.begin_stop(now, ExitReason::Shutdown(cause), true);
+        let reason = ExitReason::Shutdown(cause);
+        // A stop that is cut short by a kill does not end as it began: whoever is told must not take it for a clean one.
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.reason = reason.clone();
+        }
+        self.begin_stop(now, reason, true);
     }
 
     /// Stops everything, then exits for this reason; a stop that is under way keeps its own.

@@ -270,7 +270,8 @@ fn kill_asks_nobody() {
     for id in ["a", "b"] {
         assert_eq!(rig.ends(id, ExitReason::Killed), [""; 0]);
     }
-    assert_eq!(rig.ends("c", ExitReason::Killed), ["stop: done", "exit shutdown"]);
+    let exit = "exit shutdown: the permit to run was revoked";
+    assert_eq!(rig.ends("c", ExitReason::Killed), ["stop: done", exit], "the kill's reason, not the stop's");
 
     let mut rig = Rig::running(options(), [permanent("a")]);
     rig.kill();
