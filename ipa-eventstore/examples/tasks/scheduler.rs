@@ -105,13 +105,10 @@ impl Scheduler {
             let step = task.steps[at].clone();
             if ours.insert(step.id.clone()) {
                 let number = now.state.steps[at].attempts + 1;
-                let attempt = Attempt { scheduler: self.clone(), state: state.clone(), step, number };
-                // With the lease, no successor of this incarnation is started before the last of its attempts is gone.
-                let lease = cx.lease();
-                attempts.spawn(async move {
-                    let _lease = lease;
-                    (attempt.step.id.clone(), attempt.run().await)
-                });
+                // The context holds the lease: no successor of this incarnation is started before the last of its attempts is gone.
+                let (scheduler, state, cx) = (self.clone(), state.clone(), cx.clone());
+                let attempt = Attempt { scheduler, state, cx, step, number };
+                attempts.spawn(async move { (attempt.step.id.clone(), attempt.run().await) });
             }
         }
         Ok(())
@@ -160,6 +157,7 @@ fn child_of(step: &str) -> String {
 struct Attempt {
     scheduler: Scheduler,
     state: State,
+    cx: Context,
     step: Step,
     number: u32,
 }
@@ -174,7 +172,11 @@ impl Attempt {
             let label = label.clone();
             async move { workspace.directory(&label).await }
         };
-        let directory = peers.ask(child::WORKSPACE, ask).await?;
+        let directory = tokio::select! {
+            directory = peers.ask(child::WORKSPACE, ask) => directory?,
+            // Nobody may answer any more.
+            _ = self.cx.stopped() => return Ok(()),
+        };
         let output = shared.folders.output(task, &self.step.id, self.number);
         let (spec, mut ended) = self.process(&directory, &output).once(child_of(&self.step.id));
         match peers.scope().pod().start_child(spec.shutdown(Shutdown::Timeout(GRACE))).await {
