@@ -9,9 +9,14 @@ use crate::pod::PodRef;
 
 /// Something happened to a pod.
 ///
-/// The events of one pod come in this order: `Starting`, `Active` (unless the start fails), any number of `ChildRestarted`,
-/// `Stopping` and `Stuck`, and `Ended` last. `Ended` is published when the last of the pod has ended and its key is free (in a
-/// restart, the key stays held for the successor): a start of the same task from the handler of it finds the way clear.
+/// The events of one pod come in this order, each of them once at most: `Starting`, `Active` (unless the start fails),
+/// `Stopping`, `Stuck`, `Ended`; and any number of `ChildRestarted` between the first and the last, before `Active` too.
+///
+/// `Ended` is published when the last of the pod has ended and its key is free (in a restart, the key stays held for the
+/// successor): a start of the same task from the handler of it finds the way clear. It is published before a stop or a
+/// [`wait`](PodRef::wait) is answered, so it comes before `Starting` of a pod that was started afterwards. One that somebody
+/// started without waiting, in the moment when the key had become free, may have its `Starting` before it: tell the pods of a
+/// task apart by their [`PodRef`], not by its id.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PodEvent {

@@ -179,6 +179,27 @@ async fn what_the_events_say() {
     assert_eq!((names(&mut events).len(), pods.stats().child_restarts_total), (0, 1));
 }
 
+/// PL-33 PL-47 a child that crashes while those after it are still starting is restarted, and told of, before the pod is active.
+#[tokio::test(start_paused = true)]
+async fn a_crash_during_the_start() {
+    let crash = Arc::new(Notify::new());
+    let pods = start(&Streams::any(), {
+        let crash = crash.clone();
+        move |_| {
+            let slow = Logged { init: SECOND, ..Logged::new(&Log::default()) };
+            PodSpec::new().child(crashing("c", &crash)).child(slow.spec("d"))
+        }
+    })
+    .await;
+    let mut events = pods.subscribe();
+    let mut call = Box::pin(pods.start_pod("t"));
+    assert!(poll_once(&mut call).await.is_none());
+    settle().await;
+    crash.notify_one();
+    assert_eq!(call.await.unwrap().restarts(), 1);
+    assert_eq!(names(&mut events), ["t starting", "t child restarted", "t active"]);
+}
+
 /// PL-47 a subscriber that falls behind is told so, once, and goes on with the oldest that is left; it slows nobody.
 #[tokio::test(start_paused = true)]
 async fn a_lagged_subscriber_is_told() {
