@@ -26,7 +26,10 @@ enum How {
 
 /// A gate that blocks whoever comes, the first time only: later incarnations and pods pass.
 #[derive(Clone)]
-struct Gate(Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>);
+struct Gate(Arc<Mutex<Option<Inside>>>);
+
+/// Says that somebody is blocked, and waits until it is let go.
+type Inside = (Sender<()>, Receiver<()>);
 
 /// The other side: knows when somebody is blocked, and lets go of it.
 struct Keeper {
