@@ -70,9 +70,14 @@ pub enum Restart {
     Temporary,
 }
 
-/// The restart types that a significant child may have. That [`Restart::Permanent`] is none of them is the point.
+/// The restart types that a significant child may have. That [`Restart::Permanent`] is none of them is the point:
 ///
-/// ```compile_fail
+/// ```
+/// use ipa_supervisor::{ChildSpec, SignificantRestart};
+/// let spec = ChildSpec::task("leader", |_cx| async {}).significant(SignificantRestart::Transient);
+/// ```
+///
+/// ```compile_fail,E0599
 /// use ipa_supervisor::{ChildSpec, SignificantRestart};
 /// let spec = ChildSpec::task("leader", |_cx| async {}).significant(SignificantRestart::Permanent);
 /// ```
@@ -461,9 +466,15 @@ impl fmt::Debug for ChildSpec {
 ///
 /// Every supervisor takes it wherever it takes a [`ChildSpec`].
 ///
-/// ```compile_fail
+/// A function that can be called again may be restarted, a closure that can be called once may not:
+///
+/// ```
 /// use ipa_supervisor::{ChildSpec, Exit, Restart};
-/// // A closure that can be called once cannot be restarted.
+/// let spec = ChildSpec::task("job", |_cx| async { Exit::Normal }).restart(Restart::Permanent);
+/// ```
+///
+/// ```compile_fail,E0599
+/// use ipa_supervisor::{ChildSpec, Exit, Restart};
 /// let spec = ChildSpec::once("job", |_cx| async { Exit::Normal }).restart(Restart::Permanent);
 /// ```
 #[must_use = "a spec does nothing until a supervisor is given it"]
