@@ -40,7 +40,7 @@ use crate::workspace::WorkspaceHandle;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a stop may wait for the last records. What is not recorded then, the task's next pod records.
-const LAST_RECORDS: Duration = Duration::from_secs(1);
+const LAST_RECORDS: Duration = Duration::from_millis(500);
 
 /// The spec of the child. It is let finish, so that a stop of the pod is recorded.
 pub fn spec(peers: Peers, shared: Arc<Shared>) -> ChildSpec {
@@ -49,6 +49,9 @@ pub fn spec(peers: Peers, shared: Arc<Shared>) -> ChildSpec {
     })
     .stop_mode(StopMode::Cooperative)
 }
+
+/// The attempts under way, each with the step that it is at.
+type Attempts = JoinSet<(String, Result<(), BoxError>)>;
 
 #[derive(Clone)]
 struct Scheduler {
@@ -59,21 +62,13 @@ struct Scheduler {
 impl Scheduler {
     async fn run(self, cx: Context) -> Result<Exit, BoxError> {
         let mut state = self.peers.state().await?;
-        let mut attempts = JoinSet::new();
+        let mut attempts = Attempts::new();
         let mut ours = HashSet::new();
         loop {
-            if !self.stops() {
-                self.reconcile(&cx, &mut state, &mut attempts, &mut ours).await?;
-            }
             tokio::select! {
                 biased;
                 _ = cx.stopped() => break,
-                Some(ended) = attempts.join_next() => {
-                    let (step, result): (String, Result<(), BoxError>) = of_task(ended);
-                    ours.remove(&step);
-                    result?;
-                }
-                Some(_) = state.next() => {}
+                turn = self.turn(&cx, &mut state, &mut attempts, &mut ours) => turn?,
             }
         }
         // The steps were stopped before this child. The state manager is stopped after it, unless it was what the pod gave up on.
@@ -84,12 +79,35 @@ impl Scheduler {
         Ok(Exit::Normal)
     }
 
+    /// Does what is missing, then waits for news: of an attempt, or of the state. Dropped halfway, it is done again.
+    async fn turn(
+        &self,
+        cx: &Context,
+        state: &mut State,
+        attempts: &mut Attempts,
+        ours: &mut HashSet<String>,
+    ) -> Result<(), BoxError> {
+        if !self.stops() {
+            self.reconcile(cx, state, attempts, ours).await?;
+        }
+        tokio::select! {
+            Some(ended) = attempts.join_next() => {
+                let (step, result) = of_task(ended);
+                ours.remove(&step);
+                result
+            }
+            Some(_) = state.next() => Ok(()),
+            // No attempt, and no news to come: the state manager is gone for good, and so will this be.
+            else => std::future::pending().await,
+        }
+    }
+
     /// Does what the state says is missing.
     async fn reconcile(
         &self,
         cx: &Context,
         state: &mut State,
-        attempts: &mut JoinSet<(String, Result<(), BoxError>)>,
+        attempts: &mut Attempts,
         ours: &mut HashSet<String>,
     ) -> Result<(), BoxError> {
         let now = state.now();
