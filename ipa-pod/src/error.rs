@@ -124,6 +124,9 @@ pub enum RestartPodError {
     /// The old pod did not end, and keeps its key.
     #[error("the old pod did not stop")]
     Stop(#[source] StopPodError),
+    /// The pod is a child of another supervisor: of one of the user's own, or of another pod supervisor that shares the registry.
+    #[error("the pod of task `{0}` is under another supervisor: restart it there")]
+    NotOurs(TaskId),
     /// The old pod has ended, and the new one did not start.
     #[error("the new pod did not start")]
     Start(#[source] StartPodError),

@@ -128,6 +128,8 @@ impl PodSupervisorBuilder {
     }
 
     /// How many pods may start at once; further starts wait their turn. Default: no limit. Zero is taken for one.
+    ///
+    /// A pod whose start waits for the start of another takes up two places: with too few, both wait until a timeout.
     pub fn max_starting(mut self, max: usize) -> Self {
         self.max_starting = Some(max.max(1));
         self
@@ -375,7 +377,8 @@ impl PodSupervisorRef {
 
     /// Stops the task's pod, its children in reverse; `Ok` when all of it is gone and the key is free.
     ///
-    /// A pod that is still starting is rolled back. A second stop joins the first. It takes at most the pod's shutdown timeout
+    /// A pod that is still starting is rolled back. A second stop joins the first. A stop during a restart is answered when the old
+    /// pod has ended; the new one comes up all the same. It takes at most the pod's shutdown timeout
     /// plus its kill grace: 11 seconds by default.
     ///
     /// # Errors
@@ -425,6 +428,9 @@ impl PodSupervisorRef {
         let Some(old) = self.registry.pods.lookup(&task) else {
             return self.start(&host, task, host.factory.clone()).await.map_err(start);
         };
+        if !self.is_ours(&old) {
+            return Err(RestartPodError::NotOurs(task));
+        }
         if old.contains_caller() {
             return Err(RestartPodError::Stop(StopPodError::WouldDeadlock));
         }
@@ -525,14 +531,19 @@ impl PodSupervisorRef {
         Some(ChildSpec::new(id, move || PodChild::new(host.clone(), Plan::Own(task.clone()))))
     }
 
-    /// Refuses starts from now on, and stops all pods side by side; `Ok` when all are gone. Listings and lookups go on.
+    /// Whether a pod was started here, and not as a child of another supervisor.
+    fn is_ours(&self, pod: &PodRef) -> bool {
+        pod.0.parent.as_ref() == Some(&self.dynamic)
+    }
+
+    /// Refuses starts from now on, and stops all pods that were started here, side by side; `Ok` when all are gone. Listings and
+    /// lookups go on. Pods that are children of other supervisors ([`child_spec`](Self::child_spec)) are left to those.
     ///
     /// # Errors
     ///
     /// See [`ShutdownPodsError`].
     pub async fn drain(&self) -> Result<(), ShutdownPodsError> {
-        let within = |(_, pod): &(TaskId, PodRef)| pod.contains_caller();
-        if self.dynamic.contains_caller() || self.registry.pods.list().iter().any(within) {
+        if self.dynamic.contains_caller() {
             return Err(ShutdownPodsError::WouldDeadlock);
         }
         let Some(host) = self.host.upgrade() else { return Ok(()) };
@@ -541,6 +552,7 @@ impl PodSupervisorRef {
         let (mut asked, mut stuck) = (HashMap::new(), Vec::new());
         loop {
             let mut pods = self.registry.pods.list();
+            pods.retain(|(_, pod)| self.is_ours(pod));
             // Not always all in one round: a restart hands the key of a pod that was listed on to another.
             pods.retain(|(task, pod)| asked.insert(task.clone(), pod.clone()).as_ref() != Some(pod));
             if pods.is_empty() {
@@ -558,7 +570,8 @@ impl PodSupervisorRef {
         if stuck.is_empty() { Ok(()) } else { Err(ShutdownPodsError::Stuck(stuck)) }
     }
 
-    /// Stops all pods side by side and ends the pod supervisor; `Ok` when all are gone.
+    /// Stops all pods that were started here, side by side, and ends the pod supervisor; `Ok` when all are gone. Pods that are
+    /// children of other supervisors ([`child_spec`](Self::child_spec)) are left to those.
     ///
     /// # Errors
     ///

@@ -208,6 +208,15 @@ impl SupervisorRef {
     }
 }
 
+/// Two handles are equal if they are of the same run of the same supervisor.
+impl PartialEq for SupervisorRef {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.0, &other.0.0)
+    }
+}
+
+impl Eq for SupervisorRef {}
+
 impl fmt::Debug for SupervisorRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SupervisorRef").field("closed", &self.is_closed()).finish_non_exhaustive()
@@ -323,6 +332,15 @@ impl DynamicRef {
         self.0.caller().is_some()
     }
 }
+
+/// Two handles are equal if they are of the same run of the same supervisor.
+impl PartialEq for DynamicRef {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.0, &other.0.0)
+    }
+}
+
+impl Eq for DynamicRef {}
 
 impl fmt::Debug for DynamicRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
