@@ -345,7 +345,7 @@ impl fmt::Display for ChildRef {
     }
 }
 
-/// What a child is doing, as [`which_children`](crate::Supervisor::which_children) shows it.
+/// What a child is doing, as [`which_children`](crate::SupervisorRef::which_children) shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -364,7 +364,7 @@ pub enum ChildState {
     Stuck,
 }
 
-/// One row of [`which_children`](crate::Supervisor::which_children).
+/// One row of [`which_children`](crate::SupervisorRef::which_children).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ChildInfo {

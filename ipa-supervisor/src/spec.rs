@@ -334,7 +334,7 @@ impl ChildSpec {
 
     /// An async function as a child: called anew at each start with the child's [`Context`].
     ///
-    /// It may return `()`, an [`Exit`], or a `Result` of either; see [`IntoExit`].
+    /// It may return `()`, an [`Exit`](crate::Exit), or a `Result` of either; see [`IntoExit`].
     pub fn task<F, Fut>(id: impl Into<ChildId>, function: F) -> Self
     where
         F: Fn(Context) -> Fut + Send + Sync + 'static,
