@@ -9,6 +9,7 @@ use tokio::sync::SetOnce;
 
 use crate::handle::SupervisorRef;
 use crate::lease::Lease;
+use crate::log;
 use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
 use crate::ports::{Entry, Published};
@@ -23,7 +24,7 @@ use crate::spec::ChildId;
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
-/// Fields drop in this order: the entry in the directory goes before the lease does.
+/// The entry in the directory goes first, before the lease does.
 struct Inner {
     child: ChildRef,
     stop: Arc<SetOnce<Cause>>,
@@ -167,6 +168,14 @@ impl Context {
     pub(crate) fn set_entry(&self, entry: Box<dyn Entry>) {
         // An incarnation is entered once, before its factory is called.
         let _ = self.0.entry.set(entry);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Foreign, and so is its Drop; before the lease, which is a field.
+        let entry = self.entry.take();
+        log::caught("a directory's entry, when dropped", || drop(entry));
     }
 }
 

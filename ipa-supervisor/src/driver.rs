@@ -144,11 +144,14 @@ impl Driver {
 
     /// Runs the loop until the supervisor has ended. `stalled` is called if the stop cannot be finished for now. Cancel safe.
     pub(crate) async fn run(&mut self, mut stalled: impl FnMut()) -> ExitReason {
+        // Told once by each call: to one that is made because of a stop it is news, though the stop had stalled before.
+        let mut told = false;
         loop {
             if let Some(reason) = &self.progress.exit {
                 return reason.clone();
             }
-            if self.progress.stalled.take().is_some() {
+            if self.progress.stalled.is_some() && !told {
+                told = true;
                 stalled();
             }
             self.turn().await;
@@ -313,8 +316,17 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Whoever still waits for an answer is told that there is none: its half of the reply is dropped here.
-        drop(self.port.inbox.close());
+        // Whoever still waits for an answer is told that there is none: its half of the reply is dropped here. What factories
+        // captured is foreign, and so is its Drop: a panic in one must not keep the others' children from being aborted.
+        for message in self.port.inbox.close() {
+            log::caught("a request to a supervisor, when dropped", || drop(message));
+        }
+        for slot in self.slots.values_mut() {
+            slot.running = None;
+        }
+        for (_, slot) in self.slots.drain() {
+            log::caught("a child's factory, when dropped", || drop(slot));
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The queue in front of a loop: lanes of descending priority, one reader, bounded where callers write.
 //!
-//! Apart from tokio's channels for two reasons. A supervisor must see a stop that is queued before the exits that are, and the
-//! exits before its callers' commands: three lanes under one lock say just that, where three channels would each allocate a
-//! block of 32 slots per supervisor. And an idle mailbox must cost next to nothing, as there is one per child: an empty lane
-//! allocates nothing.
+//! Apart from tokio's channels for two reasons. A supervisor must see a stop that is queued before the exits that are, and in
+//! one queue both what may wait for a place and what never may: lanes under one lock say just that, where several channels would
+//! each allocate a block of 32 slots per supervisor. And an idle mailbox must cost next to nothing, as there is one per child: an
+//! empty lane allocates nothing.
 //!
 //! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
-pub(crate) struct Inbox<T, const LANES: usize = 3> {
+pub(crate) struct Inbox<T, const LANES: usize> {
     lanes: Mutex<Lanes<T, LANES>>,
     wake: Notify,
     room: Semaphore,

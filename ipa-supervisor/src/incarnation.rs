@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::lease::Lease;
+use crate::log;
 use crate::message::{Message, REPORTS};
 use crate::ports::Directory;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
@@ -129,7 +130,10 @@ impl Body {
         let mut terminate = Call::new(child.terminate(&mut cx, &reason));
         let ended = match bound {
             None => Some(terminate.finish().await),
-            Some(bound) => tokio::time::timeout(bound, terminate.finish()).await.ok(),
+            Some(bound) => match tokio::time::timeout(bound, terminate.finish()).await {
+                Ok(ended) => Some(ended),
+                Err(_late) => terminate.cancel().err().map(Err),
+            },
         };
         drop(terminate);
         match ended {
@@ -141,6 +145,16 @@ impl Body {
                 reason
             }
         }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // The task was aborted, else these are gone. Each by itself: a panic in one Drop while that of another unwinds would
+        // abort the process.
+        let (child, factory) = (self.child.take(), self.factory.take());
+        log::caught("a child's value, when dropped", || drop(child));
+        log::caught("a child's factory, when dropped", || drop(factory));
     }
 }
 
@@ -203,5 +217,13 @@ impl<'a, T> Call<'a, T> {
     fn cancel(&mut self) -> Result<(), ExitReason> {
         let future = self.0.take();
         sync_caught(move || drop(future))
+    }
+}
+
+impl<T> Drop for Call<'_, T> {
+    fn drop(&mut self) {
+        // Only an aborted task leaves one that was neither finished nor cancelled. See the Drop of `Body`.
+        let future = self.0.take();
+        log::caught("a child's future, when dropped", || drop(future));
     }
 }

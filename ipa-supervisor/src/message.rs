@@ -14,8 +14,12 @@ use crate::spec::{ChildSpec, Policy};
 pub(crate) const STOPS: usize = 0;
 /// The lane of reports: what children say of themselves. Never waits.
 pub(crate) const REPORTS: usize = 1;
-/// The lane of everything else that callers ask: it finds every exit handled that was reported before.
-pub(crate) const COMMANDS: usize = 2;
+/// The lane of everything else that callers ask, the same one: a command finds every exit handled that was reported before it,
+/// and none that is reported after it can overtake it. With a lane below the reports, children that crash in a circle would keep
+/// callers waiting for ever.
+pub(crate) const COMMANDS: usize = REPORTS;
+/// How many lanes that makes.
+const LANES: usize = 2;
 
 /// How many callers' requests may be queued at once; further callers wait.
 const PLACES: usize = 64;
@@ -76,7 +80,7 @@ pub(crate) enum Message {
 
 /// What a supervisor's loop shares with its handles and its children. One for each run of a supervisor.
 pub(crate) struct Port {
-    pub(crate) inbox: Inbox<Message>,
+    pub(crate) inbox: Inbox<Message, LANES>,
     /// Set when the supervisor's lease has ended.
     pub(crate) ended: SetOnce<ExitReason>,
 }

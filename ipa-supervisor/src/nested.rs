@@ -68,8 +68,11 @@ impl NestedSupervisor {
 
 impl Drop for NestedSupervisor {
     fn drop(&mut self) {
-        // If `init` never came so far as to make the loop, nobody else answers those who called.
-        drop(self.port.inbox.close());
+        // If `init` never came so far as to make the loop, nobody else answers those who called, or says that it has ended.
+        if self.driver.is_none() {
+            drop(self.port.inbox.close());
+            let _ = self.port.ended.set(ExitReason::Killed);
+        }
     }
 }
 

@@ -111,7 +111,6 @@ impl Walk {
             start_timeout: random.one_in(4).then(|| duration(&mut random)),
             shutdown_timeout: random.one_in(3).then(|| duration(&mut random)),
             max_children: random.one_in(3).then(|| random.below(4) as usize),
-            ..options()
         };
         let initial: Vec<_> = match random.one_in(2) {
             true => Vec::new(),
