@@ -207,7 +207,13 @@ async fn a_failed_start_of_the_rest_begins_again_from_there() {
 async fn a_sibling_that_crashes_meanwhile_is_no_matter() {
     let stage = Stage::default();
     stage.slow_terminate("c", Duration::from_millis(100));
-    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c"]).await;
+    // That one is no restart of its own: a second one would be too many.
+    let supervisor = builder(&stage, Strategy::OneForAll, &["a", "b", "c"])
+        .intensity(RestartIntensity::new(1, Duration::from_secs(5)))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
     stage.tell("a", How::Error);
     settle().await;
     stage.tell("b", How::Panic); // while c is being stopped
@@ -313,6 +319,20 @@ async fn a_member_that_is_stopped_meanwhile_stays_down() {
     assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Undefined);
     let _ = supervisor.restart_child("b").await.unwrap();
     assert_eq!(stage.take(), "+b#2");
+}
+
+/// DO-06 SG-07 a member that is stopped while its group is still being stopped stays down as well.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_stopped_before_its_turn_stays_down() {
+    let stage = Stage::default();
+    stage.slow_terminate("c", Duration::from_millis(100));
+    let supervisor = started(&stage, Strategy::OneForAll, &["a", "b", "c"]).await;
+    stage.end("a", How::Error).await;
+    supervisor.terminate_child("b").await.unwrap();
+    assert_eq!(stage.take(), "-a -b", "at once, while c takes its time");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(stage.take(), "-c +a#2 +c#2");
+    assert_eq!(supervisor.which_child("b").await.unwrap().unwrap().state, ChildState::Undefined);
 }
 
 fn significant(stage: &Stage, id: &str, restart: SignificantRestart) -> ChildSpec {
