@@ -32,10 +32,11 @@ impl Interrupt {
         Ok(Interrupt(counted))
     }
 
-    /// A run that nobody interrupts.
+    /// One that is counted up by hand.
     #[cfg(test)]
-    pub fn never() -> Interrupt {
-        Interrupt(watch::channel(0).1)
+    pub fn by_hand() -> (watch::Sender<u32>, Interrupt) {
+        let (count, counted) = watch::channel(0);
+        (count, Interrupt(counted))
     }
 
     /// How often it was.
