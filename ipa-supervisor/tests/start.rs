@@ -225,10 +225,8 @@ async fn a_dropped_start_is_rolled_back() {
         Supervisor::builder().children([world.spec("a"), world.kid("b").init(Does::Hangs).spec()]).start();
     assert!(tokio::time::timeout(ms(10), start).await.is_err());
     world.seen("drop a").await;
-    assert_eq!(
-        world.take(),
-        ["init a#1", "run a#1", "init b#1", "drop b", "terminate a: shutdown", "terminated a", "drop a"]
-    );
+    let log: Vec<_> = world.take().into_iter().filter(|line| !line.starts_with("run")).collect();
+    assert_eq!(log, ["init a#1", "init b#1", "drop b", "terminate a: shutdown", "terminated a", "drop a"]);
 }
 
 /// A start_child whose caller goes away comes up all the same; one that fails leaves nothing.

@@ -23,6 +23,7 @@ async fn reverse_order() {
     let world = World::new();
     let kid = |name| world.kid(name).terminate(Does::Sleeps(10)).spec();
     let supervisor = Supervisor::builder().children([kid("a"), kid("b"), kid("c")]).start().await.unwrap();
+    world.seen_times(3, "run").await;
     world.take();
     let begun = Instant::now();
     supervisor.shutdown().await.unwrap();
