@@ -249,9 +249,9 @@ async fn a_task_that_is_nobodys() {
     })
     .stop_mode(StopMode::Cooperative)
     .shutdown(Shutdown::Timeout(ms(300)));
+    let begun = Instant::now();
     let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
     tokio::time::sleep(ms(1)).await;
-    let begun = Instant::now();
     supervisor.shutdown().await.unwrap();
     assert_eq!(begun.elapsed(), ms(300));
 }
