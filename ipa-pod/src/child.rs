@@ -77,7 +77,7 @@ impl PodChild {
         cx.lease().tie(guard);
 
         let task = pod.task().clone();
-        let scope = PodScope::new(pod.clone(), self.host.registry.clone());
+        let scope = PodScope::of(pod);
         let made = catch_unwind(AssertUnwindSafe(|| pod.0.factory.make(&scope)));
         let spec = match made {
             Ok(Ok(spec)) => spec,
@@ -91,7 +91,7 @@ impl PodChild {
         self.label(cx, pod, &spec);
         let builder = spec
             .supervisor()
-            .directory(Arc::new(self.host.registry.directory(task.clone())))
+            .directory(Arc::new(self.host.registry.directory(pod)))
             .observer(Arc::new(self.observer(pod)));
         let running = self.running.insert(RunningPod {
             pod: pod.clone(),

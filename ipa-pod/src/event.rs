@@ -47,7 +47,8 @@ pub enum PodEvent {
         /// The children.
         children: Vec<ChildRef>,
     },
-    /// The pod and all under it have ended; its key is free.
+    /// The pod and all under it have ended; its key is free. For a start that failed this comes as well as the error of
+    /// [`start_pod`](crate::PodSupervisorRef::start_pod), and before it.
     Ended {
         /// The pod.
         pod: PodRef,

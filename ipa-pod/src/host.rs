@@ -143,6 +143,7 @@ impl Host {
             stop_announced: AtomicBool::new(false),
             up: SetOnce::new(),
             activity: Activity::new(),
+            published: Arc::default(),
             labels: Mutex::default(),
             reason: Mutex::new(None),
             ended: SetOnce::new(),

@@ -12,7 +12,7 @@ use ipa_supervisor::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
 use crate::activity::Activity;
@@ -125,6 +125,8 @@ pub(crate) struct Shared {
     /// Set when the pod becomes active.
     pub(crate) up: SetOnce<()>,
     pub(crate) activity: Arc<Activity>,
+    /// Told whenever a child publishes something.
+    pub(crate) published: Arc<Notify>,
     pub(crate) labels: Mutex<BTreeSet<Arc<str>>>,
     pub(crate) reason: Mutex<Option<ExitReason>>,
     pub(crate) ended: SetOnce<ExitReason>,

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use ipa_registry::{Groups, Registration, Registry};
+use tokio::sync::Notify;
+
 use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Published};
 
 use crate::pod::PodRef;
@@ -63,8 +65,9 @@ impl PodRegistry {
         })
     }
 
-    pub(crate) fn directory(&self, task: TaskId) -> PodDirectory {
-        PodDirectory { task, children: self.children.clone() }
+    pub(crate) fn directory(&self, pod: &PodRef) -> PodDirectory {
+        let published = pod.0.published.clone();
+        PodDirectory { task: pod.task().clone(), children: self.children.clone(), published }
     }
 }
 
@@ -82,6 +85,7 @@ pub struct ChildEntry {
 pub(crate) struct PodDirectory {
     task: TaskId,
     children: Registry<(TaskId, ChildId), ChildEntry>,
+    published: Arc<Notify>,
 }
 
 impl Directory for PodDirectory {
@@ -93,17 +97,20 @@ impl Directory for PodDirectory {
             .children
             .register(key, entry)
             .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
-        Ok(Box::new(Entered { registration, child: child.clone() }))
+        let published = self.published.clone();
+        Ok(Box::new(Entered { registration, child: child.clone(), published }))
     }
 }
 
 struct Entered {
     registration: Registration<(TaskId, ChildId), ChildEntry>,
     child: ChildRef,
+    published: Arc<Notify>,
 }
 
 impl Entry for Entered {
     fn publish(&self, address: Published) {
         self.registration.update(ChildEntry { child: self.child.clone(), published: Some(address) });
+        self.published.notify_waiters();
     }
 }

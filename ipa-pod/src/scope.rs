@@ -1,5 +1,7 @@
 //! What a pod's factory is given, and hands on to the children.
 
+use std::pin::pin;
+
 use ipa_supervisor::{Address, ChildId};
 use thiserror::Error;
 
@@ -34,8 +36,9 @@ pub struct PodScope {
 }
 
 impl PodScope {
-    pub(crate) fn new(pod: PodRef, registry: PodRegistry) -> Self {
-        Self { pod, registry }
+    /// The inside of a pod, for whoever has the pod.
+    pub fn of(pod: &PodRef) -> Self {
+        Self { pod: pod.clone(), registry: pod.0.registry.clone() }
     }
 
     /// The task that the pod is for.
@@ -67,7 +70,40 @@ impl PodScope {
         self.find(child)
     }
 
+    /// As [`find`](Self::find), but waits for a child that is not up: not yet, or not again.
+    ///
+    /// In an `init`, wait only for children that come before: those after it start when it is done.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError::WrongType`], and [`LookupError::NotFound`] when the pod has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is.
+    pub async fn wait_for<T: Clone + Send + Sync + 'static>(
+        &self,
+        child: impl Into<ChildId>,
+    ) -> Result<T, LookupError> {
+        let child = child.into();
+        loop {
+            // Enlisted before the look, so that what is published between the look and the wait is not missed.
+            let mut published = pin!(self.pod.0.published.notified());
+            published.as_mut().enable();
+            match self.find(child.clone()) {
+                Err(LookupError::NotFound { .. }) if !self.pod.has_ended() => {}
+                found => return found,
+            }
+            tokio::select! {
+                () = published => {}
+                _ = self.pod.wait() => {}
+            }
+        }
+    }
+
     /// Whatever a child of the pod has published, if it is a `T`.
+    ///
+    /// A child stays published through its `terminate`: what is found may lead to one that takes no more messages, and says so.
     ///
     /// # Errors
     ///

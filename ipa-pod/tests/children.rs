@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use ipa_pod::{LookupError, PodEvent, PodScope, PodSpec, PodStatus, RestartPodError, StartPodError};
+use ipa_pod::{
+    LookupError, PodEvent, PodScope, PodSpec, PodStatus, PodSupervisor, RestartPodError, StartPodError,
+};
 use ipa_registry::{Registration, Registry};
 use ipa_supervisor::{
     Address, BoxError, CallError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor, Exit,
@@ -541,4 +543,44 @@ async fn every_restart_is_told_of() {
         }
     }
     assert_eq!(children, ["a#1", "a#2", "a#3"]);
+}
+
+/// SG-18 whoever waits for a sibling gets it when it is up, again when it has been restarted, and not after the pod's end.
+#[tokio::test(start_paused = true)]
+async fn a_sibling_can_be_waited_for() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let pods = PodSupervisor::builder(Streams::any(), move |scope: &PodScope| {
+        let (scope, tell) = (scope.clone(), tell.clone());
+        Ok(PodSpec::new()
+            .child(ChildSpec::task("waits", move |_cx| {
+                let (scope, tell) = (scope.clone(), tell.clone());
+                async move {
+                    tell.send(scope.wait_for::<u64>("late").await.unwrap()).unwrap();
+                    std::future::pending::<()>().await
+                }
+            }))
+            .child(ChildSpec::task("late", |cx| async move {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                cx.publish(cx.child().incarnation.0);
+                std::future::pending::<()>().await
+            })))
+    })
+    .start()
+    .await
+    .unwrap();
+    let pod = pods.start_pod("t").await.unwrap();
+    assert_eq!(told.recv().await, Some(1));
+    pod.terminate_child("waits").await.unwrap();
+    pod.terminate_child("late").await.unwrap();
+    let _ = pod.restart_child("late").await.unwrap();
+    let _ = pod.restart_child("waits").await.unwrap();
+    assert_eq!(told.recv().await, Some(2), "the next incarnation, when it is up");
+    pod.terminate_child("late").await.unwrap();
+    let waiting = tokio::spawn({
+        let scope = PodScope::of(&pod);
+        async move { scope.wait_for::<u64>("late").await }
+    });
+    settle().await;
+    pods.stop_pod("t").await.unwrap();
+    assert!(matches!(waiting.await.unwrap(), Err(LookupError::NotFound { .. })));
 }

@@ -329,7 +329,7 @@ fn the_watch_tells_the_end_when_the_runtime_is_gone() {
     let another = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let end = another.block_on(soon(end));
     assert!(
-        matches!(end, ProcessEnd::Exited { pid, status } if pid == number && status.signal() == Some(9)),
+        matches!(end, ProcessEnd::Exited { pid, status, stopped: true } if pid == number && status.signal() == Some(9)),
         "{end:?}"
     );
     assert!(is_gone(number));
@@ -460,7 +460,7 @@ async fn the_hook_knows_the_process_before_the_program_runs_in_it() {
     assert!(!early && !gone);
     assert_eq!(info.pid, info.group);
     assert!(
-        matches!(end, ProcessEnd::Exited { pid, status } if pid == info.pid && status.success()),
+        matches!(end, ProcessEnd::Exited { pid, status, stopped: false } if pid == info.pid && status.success()),
         "{end:?}"
     );
     assert_eq!(fs::read_to_string(marker).unwrap().trim(), info.pid.to_string());

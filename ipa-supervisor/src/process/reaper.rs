@@ -78,7 +78,11 @@ impl Running {
 
     /// Sends the group a signal, unless the process has ended.
     pub(super) fn signal(&self, signal: StopSignal) {
-        let sent = self.leader.0.lock().signal(signal.into());
+        let sent = {
+            let mut state = self.leader.0.lock();
+            state.stopped = true;
+            state.signal(signal.into())
+        };
         self.tell(sent);
     }
 
@@ -99,7 +103,11 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Before the gate is dropped with the other fields; its end of file would make the held process end by itself.
-        let sent = self.leader.0.lock().kill();
+        let sent = {
+            let mut state = self.leader.0.lock();
+            state.stopped = true;
+            state.kill()
+        };
         self.tell(sent);
     }
 }
@@ -114,6 +122,8 @@ struct State {
     pid: Option<Pid>,
     /// It was to be killed, perhaps before it was there.
     killed: bool,
+    /// It was told to end: by a stop, or because the child was given up.
+    stopped: bool,
     /// It was let through its gate.
     released: bool,
 }
@@ -186,6 +196,7 @@ impl Reaper {
             }
         };
         let mut state = self.leader.0.lock();
+        let stopped = state.stopped;
         let status = match waited {
             Ok(_) => {
                 // Of what is left of the group, what runs as another user by now is let go.
@@ -199,7 +210,7 @@ impl Reaper {
         state.pid = None;
         match status {
             _ if held && !state.released => ProcessEnd::NotExecuted,
-            Some(status) => ProcessEnd::Exited { pid, status },
+            Some(status) => ProcessEnd::Exited { pid, status, stopped },
             None => ProcessEnd::Unknown { pid },
         }
     }

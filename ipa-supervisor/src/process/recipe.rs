@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::error::ProcessError;
@@ -241,7 +242,7 @@ impl Recipe {
         };
         // Without a PATH each shell has one of its own.
         let Some(path) = path else { return Ok(()) };
-        let mut missing = io::Error::from(io::ErrorKind::NotFound);
+        let mut missing = io::Error::from(Errno::NOENT);
         for directory in std::env::split_paths(&path) {
             match executable(&base.join(directory).join(&self.program)) {
                 Ok(()) => return Ok(()),
@@ -257,6 +258,6 @@ fn executable(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     match metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
-        false => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Err(Errno::ACCESS.into()),
     }
 }

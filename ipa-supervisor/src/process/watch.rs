@@ -24,6 +24,9 @@ pub enum ProcessEnd {
         pid: u32,
         /// The code or the signal.
         status: ExitStatus,
+        /// Whether it had been told to end before it did: by a stop, or because its child was given up. What it ended with says
+        /// little about its work then, exit code 0 included.
+        stopped: bool,
     },
     /// Its program was never executed: the child was not started, its start failed, or it was ended while the process was held
     /// for [`before_exec`](crate::Process::before_exec).
