@@ -63,6 +63,23 @@ async fn a_pod_restarts_by_its_strategy() {
     }
 }
 
+/// CS-12 a pod is one_for_one unless told otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_one_for_one_unless_told_otherwise() {
+    let log = Log::default();
+    let (pods, crash) = pods(&log, |crashes, log| {
+        let others = |id| Logged::new(log).spec(id);
+        PodSpec::new().child(others("a")).child(crashing(crashes, log, "b")).child(others("c"))
+    })
+    .await;
+    pods.start_pod("t").await.unwrap();
+    settle().await;
+    log.take();
+    crash.send(()).unwrap();
+    settle().await;
+    assert_eq!(log.take(), ["+b"]);
+}
+
 /// SC-02 SC-03 a significant child that ends by itself ends its pod, for a reason of its own.
 #[tokio::test(start_paused = true)]
 async fn a_significant_child_ends_its_pod() {

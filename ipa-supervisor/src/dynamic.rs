@@ -76,6 +76,18 @@ impl fmt::Debug for DynamicSupervisor {
 /// | [`kill_grace`](Self::kill_grace) | 1 s | how long a killed child may take to be gone before it is called stuck |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | none | when all children that are left are killed |
 /// | [`child_defaults`](Self::child_defaults) | permanent, 5 s | for what specs and child types leave open |
+///
+/// It restarts one for one, and knows no other strategy:
+///
+/// ```compile_fail,E0599
+/// use ipa_supervisor::{DynamicSupervisor, Strategy};
+/// let builder = DynamicSupervisor::builder().strategy(Strategy::OneForAll);
+/// ```
+///
+/// ```
+/// use ipa_supervisor::{Strategy, Supervisor};
+/// let builder = Supervisor::builder().strategy(Strategy::OneForAll);
+/// ```
 #[must_use = "a builder does nothing until it is started"]
 pub struct DynamicSupervisorBuilder(pub(crate) Blueprint);
 
@@ -99,7 +111,8 @@ impl DynamicSupervisorBuilder {
         self
     }
 
-    /// How long a killed child may take to be gone before it is called stuck. Default: 1 second.
+    /// How long a killed child may take to be gone before it is called stuck. Default: 1 second. With zero, every
+    /// child that is killed is called stuck first, and reaped at once.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.0.options.kill_grace = grace;
         self

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::lease::Lease;
@@ -95,6 +97,11 @@ impl Body {
         let up = Message::Up { slot: child.slot, incarnation: child.incarnation };
         // Refused only when the supervisor is gone; this task is then about to be aborted.
         let _ = self.cx.port().inbox.push(REPORTS, up);
+        // The push has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
+        // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 

@@ -374,7 +374,7 @@ pub struct ChildInfo {
     pub state: ChildState,
     /// Worker or supervisor.
     pub kind: Kind,
-    /// How often it was restarted by its supervisor.
+    /// How often its supervisor restarted it, or tried to.
     pub restarts: u64,
 }
 

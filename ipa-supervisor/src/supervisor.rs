@@ -121,7 +121,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// How long a killed child may take to be gone before it is called stuck. Default: 1 second.
+    /// How long a killed child may take to be gone before it is called stuck. Default: 1 second. With zero, every
+    /// child that is killed is called stuck first, and reaped at once.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.0.options.kill_grace = grace;
         self

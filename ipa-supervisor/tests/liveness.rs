@@ -208,3 +208,21 @@ async fn a_blocking_child_that_does_not_stop_is_stuck() {
     drop(release);
     supervisor.wait().await;
 }
+
+/// RT-01 a child that blocks its thread as soon as it runs does not hold up the answer to its own start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_blocks_at_once_has_started() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let spec = ChildSpec::task("b", move |_cx| {
+        let released = released.clone();
+        async move {
+            let _ = released.lock().unwrap().recv();
+        }
+    });
+    let start = Supervisor::builder().child(spec.restart(Restart::Transient)).start();
+    let supervisor = tokio::spawn(start).await.unwrap().unwrap();
+    assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+    drop(release);
+    supervisor.shutdown().await.unwrap();
+}

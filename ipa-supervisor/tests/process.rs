@@ -171,11 +171,12 @@ async fn a_stop_is_a_signal_that_the_process_may_handle() {
         ("trap 'exit 3' TERM", StopSignal::Terminate, &["failed: `sh` exited with code 3"]),
     ];
     for (setup, signal, errors) in cases {
+        // A shell that is signalled just before it blocks in `wait` looks at the signal when that returns, so that must be soon.
         let directory = tempfile::tempdir().unwrap();
         let fifo = Fifo::new(directory.path(), "fifo");
         let (line, _rest) = fifo.listen();
         let (observer, mut notes) = observed();
-        let process = script(&fifo, &format!("{setup}; echo up >$fifo; while :; do sleep 1000 & wait; done"))
+        let process = script(&fifo, &format!("{setup}; echo up >$fifo; while :; do sleep 1 & wait; done"))
             .stop_signal(signal);
         let supervisor = Supervisor::builder()
             .observer(observer)

@@ -224,7 +224,7 @@ impl Attempt {
                 Command::Fail { step, attempt, reason }
             }
             // Not even success is to be trusted then: a program may exit with 0 when it is told to stop.
-            _ if self.scheduler.stops() => {
+            (Some(ProcessEnd::Exited { stopped: true, .. }), _) => {
                 Command::CutOff { step, attempt, reason: "cut off by the stop of its pod".to_owned() }
             }
             (Some(ProcessEnd::Exited { status, .. }), _) if status.success() => {

@@ -17,7 +17,15 @@ use crate::StoreError;
 #[must_use = "the lock is given back when this is dropped"]
 #[derive(Debug)]
 pub(super) struct WriterLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Not by closing the file alone: a process that is being forked elsewhere in this program has a copy of the descriptor until
+        // it executes its own, and would hold the lock as long. An error leaves it to the close.
+        let _ = self.file.unlock();
+    }
 }
 
 impl WriterLock {
@@ -57,7 +65,7 @@ impl WriterLock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -71,4 +79,23 @@ pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is being forked at the moment has a copy of every descriptor, until it executes a program.
+    #[test]
+    fn the_lock_is_given_back_though_a_copy_of_its_descriptor_lives_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("events.db");
+        let lock = WriterLock::take(&store).unwrap();
+        let copy = lock.file.try_clone().unwrap();
+        assert!(matches!(WriterLock::take(&store), Err(StoreError::LockedByAnother { .. })));
+        drop(lock);
+        let _again = WriterLock::take(&store).unwrap();
+        drop(copy);
+        assert!(matches!(WriterLock::take(&store), Err(StoreError::LockedByAnother { .. })));
+    }
 }
