@@ -1,5 +1,6 @@
 //! Errors of the lifecycle calls.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,4 +152,32 @@ fn at_child(child: &Option<ChildId>) -> String {
 /// A panic, where an error is wanted.
 pub(crate) fn panicked(reason: &ExitReason) -> Arc<dyn std::error::Error + Send + Sync> {
     Arc::from(BoxError::from(reason.to_string()))
+}
+
+/// Why a shutdown of all pods could not be finished.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ShutdownPodsError {
+    /// These pods have not ended; all others have. They keep their keys until they do.
+    #[error("{} did not end", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Stuck(Vec<StuckPod>),
+    /// A pod's child asked for it; [`request_shutdown`](crate::PodSupervisorRef::request_shutdown) does not wait.
+    #[error("this call would wait for its own caller")]
+    WouldDeadlock,
+}
+
+/// A pod that did not end, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StuckPod {
+    /// The task.
+    pub task: TaskId,
+    /// Its children that were killed and have not ended.
+    pub children: Vec<ChildRef>,
+}
+
+impl fmt::Display for StuckPod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the pod of task `{}` (children {})", self.task, names(&self.children))
+    }
 }

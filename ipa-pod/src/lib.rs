@@ -46,6 +46,7 @@ mod admission;
 mod child;
 mod error;
 mod event;
+mod handle;
 mod host;
 mod pod;
 mod registry;
@@ -59,14 +60,15 @@ pub use async_trait::async_trait;
 
 pub use self::activity::Busy;
 pub use self::admission::{Admission, AdmitError, Permit, Revoker};
-pub use self::error::{PodNotFound, RestartPodError, StartPodError, StopPodError};
+pub use self::error::{
+    PodNotFound, RestartPodError, ShutdownPodsError, StartPodError, StopPodError, StuckPod,
+};
 pub use self::event::{PodEvent, PodEvents, PodEventsError};
+pub use self::handle::PodSupervisorRef;
 pub use self::pod::{PodInfo, PodRef, PodSnapshot, PodStatus};
 pub use self::registry::{ChildEntry, PodRegistry};
 pub use self::scope::{LookupError, PodScope};
 pub use self::spec::{PodFactory, PodSpec};
 pub use self::stats::PodStats;
-pub use self::supervisor::{
-    PodSupervisor, PodSupervisorBuilder, PodSupervisorRef, ShutdownPodsError, StuckPod,
-};
+pub use self::supervisor::{PodSupervisor, PodSupervisorBuilder};
 pub use self::task::{InvalidTaskId, TaskId};

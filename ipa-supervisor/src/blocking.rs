@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use crate::child::{Child, Init, IntoExit};
 use crate::context::Context;
 use crate::lease::Lease;
+use crate::policy::{Settings, StopMode};
 use crate::reason::{BoxError, Exit};
-use crate::spec::{ChildId, ChildSpec, Settings, StopMode};
+use crate::spec::{ChildId, ChildSpec};
 
 type Run = dyn Fn(&BlockingContext) -> Result<Exit, BoxError> + Send + Sync;
 

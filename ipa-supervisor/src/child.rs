@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::context::Context;
+use crate::policy::Settings;
 use crate::reason::{BoxError, Exit, ExitReason};
-use crate::spec::Settings;
 
 /// What a child's `init` decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

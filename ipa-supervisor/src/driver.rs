@@ -21,10 +21,11 @@ use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply};
+use crate::policy::{Policy, Restart, Settings};
 use crate::ports::{Directory, Observer};
 use crate::reason::{Cause, ExitReason};
 use crate::scope::{Scope, ScopeEnd};
-use crate::spec::{ChildSpec, Factory, Policy, Restart, Settings};
+use crate::spec::{ChildSpec, Factory};
 
 /// What a loop is made with, beside its machine.
 #[derive(Clone, Default)]

@@ -9,8 +9,8 @@ use crate::blueprint::Blueprint;
 use crate::error::StartError;
 use crate::handle::{DynamicRef, StopOnDrop};
 use crate::intensity::RestartIntensity;
+use crate::policy::Settings;
 use crate::ports::{Directory, Observer};
-use crate::spec::Settings;
 
 /// A supervisor of children that are added one by one and have no order: they start side by side and are stopped side by side.
 ///

@@ -11,8 +11,9 @@ use crate::error::{
 use crate::lineage;
 use crate::machine::{ChildCounts, ChildInfo, ChildRef, Op, Outcome, Refusal, Target};
 use crate::message::{COMMANDS, Message, Port, STOPS};
+use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
-use crate::spec::{ChildId, ChildSpec, Policy};
+use crate::spec::{ChildId, ChildSpec};
 
 /// What a start came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,10 +19,11 @@ use crate::context::Context;
 use crate::lease::Lease;
 use crate::log;
 use crate::message::{Message, REPORTS};
+use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
 use crate::ports::Directory;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::scope::ScopeEnd;
-use crate::spec::{DEFAULT_SHUTDOWN, Factory, Shutdown, StopMode};
+use crate::spec::Factory;
 
 /// What an incarnation consists of. Fields drop in this order; that order is the guarantee.
 pub(crate) struct Body {

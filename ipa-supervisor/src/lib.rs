@@ -57,6 +57,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod address;
 mod backoff;
 mod blocking;
 mod blueprint;
@@ -78,6 +79,7 @@ pub mod machine;
 mod message;
 mod millis;
 mod nested;
+mod policy;
 mod ports;
 mod process;
 mod reason;
@@ -88,6 +90,7 @@ mod supervisor;
 
 pub use async_trait::async_trait;
 
+pub use self::address::{Address, CallError, CastError, Mailbox, Reply, WhenFull};
 pub use self::backoff::Backoff;
 pub use self::blocking::BlockingContext;
 pub use self::child::{Child, End, Init, IntoExit};
@@ -102,14 +105,12 @@ pub use self::intensity::RestartIntensity;
 pub use self::lease::{Lease, WeakLease};
 pub use self::machine::{ChildCounts, ChildInfo, ChildRef, ChildState, Incarnation, Note};
 pub use self::nested::NestedSupervisor;
+pub use self::policy::{
+    AutoShutdown, Kind, Policy, Restart, Settings, Shutdown, SignificantRestart, StopMode, Strategy,
+};
 pub use self::ports::{Directory, Entry, Observer, Published};
 pub use self::process::{Output, Process, ProcessEnd, ProcessError, ProcessInfo, ProcessWatch, StopSignal};
 pub use self::reason::{BoxError, Cause, Exit, ExitReason, StartFailure};
-pub use self::server::{
-    Address, CallError, CastError, Flow, Mailbox, Reply, Server, ServerContext, WhenFull,
-};
-pub use self::spec::{
-    AutoShutdown, ChildId, ChildSpec, Kind, OneShotSpec, Policy, Restart, Settings, Shutdown,
-    SignificantRestart, StopMode, Strategy,
-};
+pub use self::server::{Flow, Server, ServerContext};
+pub use self::spec::{ChildId, ChildSpec, OneShotSpec};
 pub use self::supervisor::{Supervisor, SupervisorBuilder};

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::child::panic_text;
 use crate::machine::{Note, SlotId};
-use crate::spec::Restart;
+use crate::policy::Restart;
 
 pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) {
     match note {

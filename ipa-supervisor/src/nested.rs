@@ -15,8 +15,9 @@ use crate::dynamic::DynamicSupervisorBuilder;
 use crate::error::StartError;
 use crate::handle::{DynamicRef, SupervisorRef};
 use crate::message::Port;
+use crate::policy::{Kind, Settings, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
-use crate::spec::{ChildSpec, Kind, Settings, StopMode};
+use crate::spec::ChildSpec;
 use crate::supervisor::SupervisorBuilder;
 
 /// A [`Supervisor`](crate::Supervisor) or [`DynamicSupervisor`](crate::DynamicSupervisor) as a [`Child`].

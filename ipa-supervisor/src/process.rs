@@ -28,8 +28,9 @@ use self::recipe::Recipe;
 use self::watch::Sender;
 use crate::child::{Child, Init};
 use crate::context::Context;
+use crate::policy::{Settings, StopMode};
 use crate::reason::{BoxError, Exit, ExitReason};
-use crate::spec::{ChildId, ChildSpec, OneShotSpec, Settings, StopMode};
+use crate::spec::{ChildId, ChildSpec, OneShotSpec};
 
 /// An operating-system process as a [`Child`]: the child that can be killed for good.
 ///
@@ -163,6 +164,9 @@ impl Process {
     }
 
     /// The signal that asks the process to stop. Default: SIGTERM.
+    ///
+    /// Processes inherit which signals are ignored: where this one was started with SIGINT ignored (as a job in the background
+    /// of a shell is) or SIGHUP (by `nohup`), its children ignore it as well, unless they say otherwise.
     pub fn stop_signal(mut self, signal: StopSignal) -> Self {
         self.recipe.stop_signal = signal;
         self

@@ -9,8 +9,9 @@ use crate::blueprint::Blueprint;
 use crate::error::StartError;
 use crate::handle::{StopOnDrop, SupervisorRef};
 use crate::intensity::RestartIntensity;
+use crate::policy::{AutoShutdown, Settings, Strategy};
 use crate::ports::{Directory, Observer};
-use crate::spec::{AutoShutdown, ChildSpec, Settings, Strategy};
+use crate::spec::ChildSpec;
 
 /// A supervisor of children in order: started one after the other, restarted when they end as the [`Strategy`] says, stopped in
 /// reverse.

@@ -233,16 +233,21 @@ impl Gauge {
     pub fn most(&self) -> usize {
         self.0.1.load(Ordering::SeqCst)
     }
-    /// A child that is counted from its first line to the drop of its value.
+    /// A child that is counted from its making, before its init, to the drop of its value.
     pub fn child(&self, id: &str) -> ChildSpec {
         let gauge = self.clone();
-        ChildSpec::task(id, move |_cx| {
-            let here = gauge.enter();
-            async move {
-                let _here = here;
-                std::future::pending::<()>().await
-            }
-        })
+        ChildSpec::new(id, move || Gauged { _here: gauge.enter() })
+    }
+}
+
+struct Gauged {
+    _here: OnDrop,
+}
+
+#[async_trait]
+impl Child for Gauged {
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        std::future::pending().await
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
-use crate::spec::{ChildId, Kind, Policy};
+use crate::policy::{Kind, Policy};
+use crate::spec::ChildId;
 
 #[derive(Debug)]
 pub(super) struct Children<Tag> {

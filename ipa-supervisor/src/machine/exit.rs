@@ -6,8 +6,8 @@ use super::children::{Start, State, Why};
 use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
 use crate::child::End;
+use crate::policy::{AutoShutdown, Policy, Restart, Shutdown, Strategy};
 use crate::reason::{Cause, ExitReason};
-use crate::spec::{AutoShutdown, Policy, Restart, Shutdown, Strategy};
 
 impl<Tag> Machine<Tag> {
     /// The incarnation is gone for good: its lease has ended.

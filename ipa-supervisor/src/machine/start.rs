@@ -9,8 +9,8 @@ use super::{
 };
 use crate::error::StuckChild;
 use crate::machine::ChildState;
+use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason, StartFailure};
-use crate::spec::Policy;
 
 impl<Tag> Machine<Tag> {
     pub(super) fn begin(&mut self, now: Duration) {

@@ -8,8 +8,8 @@ use super::{
     Action, Command, Discipline, Incarnation, Machine, Note, Outcome, Phase, Refusal, SlotId, Target,
 };
 use crate::error::StuckChild;
+use crate::policy::Shutdown;
 use crate::reason::{Cause, ExitReason, StartFailure};
-use crate::spec::Shutdown;
 
 /// The stop of the whole supervisor.
 #[derive(Debug)]

@@ -11,7 +11,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::*;
-use crate::spec::{Restart, Shutdown};
+use crate::child::End;
+use crate::error::StuckChild;
+use crate::intensity::RestartIntensity;
+use crate::policy::Kind;
+use crate::policy::{Restart, Shutdown};
+use crate::reason::{Cause, ExitReason};
+use crate::spec::ChildId;
 
 /// A machine under test. Callers are told apart by a word each.
 struct Rig {

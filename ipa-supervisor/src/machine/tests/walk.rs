@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
 use crate::backoff::Backoff;
-use crate::spec::{AutoShutdown, Strategy};
+use crate::policy::{AutoShutdown, Strategy};
 
 const STEPS: u64 = 400_000;
 const SEED: u64 = 0x1d0c_0ffe_e000_0001;

@@ -1,5 +1,9 @@
+use async_trait::async_trait;
+
 use super::*;
-use crate::{Restart, StopMode, Supervisor};
+use crate::{
+    BoxError, ChildSpec, ExitReason, Flow, Restart, Server, ServerContext, Settings, StopMode, Supervisor,
+};
 
 enum Msg {
     Get(Reply<u64>),
