@@ -89,7 +89,7 @@ pub enum StopMode {
     /// not cost the whole shutdown deadline.
     #[default]
     Drop,
-    /// `run` goes on, sees [`Context::stopped`], and finishes by itself; then `terminate` runs (OTP's `trap_exit`). An `init`
+    /// `run` goes on, sees [`Context::stopped`](crate::Context::stopped), and finishes by itself; then `terminate` runs (OTP's `trap_exit`). An `init`
     /// that is under way is dropped all the same.
     Cooperative,
     /// As [`Cooperative`](Self::Cooperative), and `init` too goes on until it returns: for a child whose `init` starts

@@ -17,7 +17,7 @@ use crate::spec::{ChildId, ChildSpec};
 
 /// A child that handles messages one at a time: OTP's `gen_server`.
 ///
-/// Messages are one type, usually an enum. A question carries a [`Reply`] and is asked with [`Address::call`]; a statement is
+/// Messages are one type, usually an enum. A question carries a [`Reply`](crate::Reply) and is asked with [`Address::call`]; a statement is
 /// sent with [`Address::cast`]; what the server's own timers and streams have to say comes in by [`Address::info`].
 ///
 /// ```

@@ -199,7 +199,7 @@ impl ChildSpec {
         self
     }
 
-    /// Makes the child significant: its end by itself can shut its supervisor down, as that one's [`AutoShutdown`] says.
+    /// Makes the child significant: its end by itself can shut its supervisor down, as that one's [`AutoShutdown`](crate::AutoShutdown) says.
     ///
     /// A permanent child cannot be significant (it has no end by itself), so this says how it is restarted as well; a later
     /// [`restart(Permanent)`](Self::restart) is an error when the supervisor is given the spec.
