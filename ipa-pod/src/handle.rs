@@ -50,7 +50,7 @@ pub struct PodSupervisorRef {
 impl PodSupervisorRef {
     /// Starts the task's pod; `Ok` when all its children are up.
     ///
-    /// The order of checks is: is the id valid, is there a pod, is there room, may the task run (asked of the [`Admission`] with
+    /// The order of checks is: is the id valid, is there a pod, is there room, may the task run (asked of the [`Admission`](crate::Admission) with
     /// the key reserved), do the children start.
     ///
     /// # Errors
