@@ -60,10 +60,9 @@ impl Gate {
             async move {
                 match how {
                     How::Thread => {
-                        // Whoever this has woken must not wait for it on its worker.
-                        tokio::task::yield_now().await;
-                        tokio::time::sleep(MS).await;
-                        gate.block();
+                        // In place: whoever waits for its turn on this worker goes on elsewhere. tokio keeps the task that was woken
+                        // last to the worker itself, and that could be anybody.
+                        tokio::task::block_in_place(|| gate.block());
                     }
                     How::Closure => drop(cx.spawn_blocking(move || gate.block()).await),
                 }
@@ -428,7 +427,7 @@ async fn a_blocked_factory() {
         let gate = gate.clone();
         move |scope| {
             if scope.task().as_str() == "t" {
-                gate.block();
+                tokio::task::block_in_place(|| gate.block());
             }
             PodSpec::new().child(idle("a"))
         }

@@ -37,14 +37,12 @@ fn blocker(id: &'static str, world: &World) -> Blocker {
         let (released, blocks, world) = (released.clone(), blocks.clone(), world.clone());
         async move {
             cx.lease().tie(Guard(world.clone(), "tied guard"));
-            // What this task has just woken waits for it to yield, and who is told that it blocks must not be woken by a
-            // worker that does.
-            tokio::task::yield_now().await;
-            let blocks = move || {
+            // In place: whoever waits for its turn on this worker goes on elsewhere. tokio keeps the task that was woken last to
+            // the worker itself, and that could be anybody.
+            tokio::task::block_in_place(|| {
                 let _ = blocks.send(());
                 let _ = released.lock().unwrap().recv();
-            };
-            std::thread::spawn(blocks).join().unwrap();
+            });
             world.log("released");
         }
     });

@@ -81,8 +81,11 @@ impl Message<Do> for Puppet {
                 self.say("waited");
             }
             Do::Block(until) => {
-                self.say("blocking");
-                let _ = until.recv();
+                // In place: whoever waits for its turn on this worker goes on elsewhere.
+                tokio::task::block_in_place(|| {
+                    self.say("blocking");
+                    let _ = until.recv();
+                });
             }
         }
     }
