@@ -48,7 +48,7 @@ const STAGES: [Stage; 8] = [
     Stage {
         name: "cases",
         repeat: "cargo xtask cases",
-        run: || cases::run(&cases::Options::informational()),
+        run: || cases::run(&cases::Options::of_the_project()),
     },
 ];
 
