@@ -308,7 +308,8 @@ impl Driver {
     }
 
     fn note(&self, note: &Note) {
-        log::note(note, |slot| self.machine.policy(&Target::Slot(slot)).map(|policy| policy.restart));
+        // Not the machine's: it may have forgotten the child by now, and says so after the note.
+        log::note(note, |slot| self.slots.get(&slot).map(|slot| slot.policy.restart));
         if let Some(observer) = &self.surroundings.observer {
             log::caught("a supervisor's observer", || observer.observe(note));
         }
