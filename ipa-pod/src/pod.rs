@@ -263,7 +263,12 @@ impl PodRef {
         &self,
         child: impl Into<ChildId>,
     ) -> Result<T, LookupError> {
-        self.0.registry.find(self.task(), &child.into())
+        let child = child.into();
+        if self.has_ended() {
+            // What stands under the task's id by now is its successor's.
+            return Err(LookupError::NotFound { task: self.task().clone(), child });
+        }
+        self.0.registry.find(self.task(), &child)
     }
 
     /// The pod's children, in order of start.

@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use crate::activity::Busy;
 use crate::pod::PodRef;
-use crate::registry::PodRegistry;
 use crate::task::TaskId;
 
 /// A pod from the inside: which task it is for, and how its children find each other. Cheap to clone, and weak: it keeps
@@ -32,13 +31,12 @@ use crate::task::TaskId;
 #[derive(Clone, Debug)]
 pub struct PodScope {
     pod: PodRef,
-    registry: PodRegistry,
 }
 
 impl PodScope {
     /// The inside of a pod, for whoever has the pod.
     pub fn of(pod: &PodRef) -> Self {
-        Self { pod: pod.clone(), registry: pod.0.registry.clone() }
+        Self { pod: pod.clone() }
     }
 
     /// The task that the pod is for.
@@ -72,7 +70,8 @@ impl PodScope {
 
     /// As [`find`](Self::find), but waits for a child that is not up: not yet, or not again.
     ///
-    /// In an `init`, wait only for children that come before: those after it start when it is done.
+    /// In an `init`, wait only for children that come before: those after it start when it is done. A child that the pod does
+    /// not have is waited for as long as the pod lives.
     ///
     /// # Errors
     ///
@@ -112,7 +111,7 @@ impl PodScope {
         &self,
         child: impl Into<ChildId>,
     ) -> Result<T, LookupError> {
-        self.registry.find(self.task(), &child.into())
+        self.pod.find(child)
     }
 }
 

@@ -55,10 +55,13 @@ impl Backoff {
     /// The wait before the restart that follows `failures` earlier ones; `random` lies between 0 and 1.
     pub(crate) fn wait(&self, failures: u32, random: f64) -> Duration {
         let max = self.max.as_secs_f64();
+        if self.initial.is_zero() {
+            return Duration::ZERO;
+        }
         let growth = self.factor.max(1.0).powi(failures.min(1000) as i32);
         let wait = (self.initial.as_secs_f64() * growth).min(max);
-        let jitter = self.jitter.clamp(0.0, 1.0);
-        // Never NaN, never negative: each factor is bounded, and `min` prefers the number.
+        let jitter = if self.jitter.is_nan() { 0.0 } else { self.jitter.clamp(0.0, 1.0) };
+        // Never negative; and no NaN, as nothing here is zero times infinity.
         Duration::try_from_secs_f64(wait * (1.0 + jitter * (2.0 * random - 1.0))).unwrap_or(self.max)
     }
 }
@@ -70,7 +73,7 @@ pub(crate) struct Jitter(u64);
 impl Jitter {
     pub(crate) fn new(seed: u64) -> Self {
         // Zero would stay zero.
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
+        Self((seed ^ 0x9e37_79b9_7f4a_7c15).max(1))
     }
 
     /// The next number between 0 and 1.

@@ -104,7 +104,7 @@ impl Child for Blocking {
         let (tell, ended) = oneshot::channel();
         let cx_of_thread = BlockingContext { context: cx.clone(), stop: stopped };
         let work = Work { run: self.run.clone(), cx: cx_of_thread, tell, lease: cx.lease() };
-        thread::Builder::new().name(cx.id().to_string()).spawn(move || {
+        thread::Builder::new().name(cx.id().as_str().replace('\0', "?")).spawn(move || {
             let Work { run, cx, tell, lease } = work;
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&cx)));
             // All that is the child's goes before the word of its end, and the lease last.

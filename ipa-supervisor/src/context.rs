@@ -13,6 +13,7 @@ use crate::log;
 use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
 use crate::ports::{Entry, Published};
+use crate::pulse::Pulse;
 use crate::reason::{Cause, ExitReason};
 use crate::scope::Scope;
 use crate::spec::ChildId;
@@ -30,8 +31,8 @@ struct Inner {
     stop: Arc<SetOnce<Cause>>,
     port: Arc<Port>,
     scope: Arc<Scope>,
-    /// Whether anybody wants to know that the child is alive.
-    watched: bool,
+    /// Where it is said that the child is alive, if anybody wants to know.
+    pulse: Option<Arc<Pulse>>,
     entry: OnceLock<Box<dyn Entry>>,
     lease: Lease,
 }
@@ -42,10 +43,10 @@ impl Context {
         stop: Arc<SetOnce<Cause>>,
         port: Arc<Port>,
         scope: Arc<Scope>,
-        watched: bool,
+        pulse: Option<Arc<Pulse>>,
         lease: Lease,
     ) -> Self {
-        Self(Arc::new(Inner { child, stop, port, scope, watched, entry: OnceLock::new(), lease }))
+        Self(Arc::new(Inner { child, stop, port, scope, pulse, entry: OnceLock::new(), lease }))
     }
 
     /// The child's id.
@@ -125,11 +126,22 @@ impl Context {
     }
 
     fn report_alive(&self, working: bool) {
-        if self.0.watched {
-            let ChildRef { slot, incarnation, .. } = self.0.child;
-            // Refused only when the supervisor is gone.
-            let _ = self.0.port.inbox.push(REPORTS, Message::Alive { slot, incarnation, working });
+        if self.0.pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
+            self.send_alive();
         }
+    }
+
+    /// From here on the child is taken to wait, whatever it says: its `run` is over.
+    pub(crate) fn end_of_run(&self) {
+        if self.0.pulse.as_ref().is_some_and(|pulse| pulse.end()) {
+            self.send_alive();
+        }
+    }
+
+    fn send_alive(&self) {
+        let ChildRef { slot, incarnation, .. } = self.0.child;
+        // Refused only when the supervisor is gone.
+        let _ = self.0.port.inbox.push(REPORTS, Message::Alive { slot, incarnation });
     }
 
     /// The supervisor that this child is under; weak, so that it keeps no tree alive.

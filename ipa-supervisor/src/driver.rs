@@ -23,6 +23,7 @@ use crate::machine::{
 use crate::message::{COMMANDS, Message, Port, Reply};
 use crate::policy::{Policy, Restart, Settings};
 use crate::ports::{Directory, Observer};
+use crate::pulse::Pulse;
 use crate::reason::{Cause, ExitReason};
 use crate::scope::{Scope, ScopeEnd};
 use crate::spec::{ChildSpec, Factory};
@@ -67,6 +68,7 @@ struct Slot {
 struct Running {
     incarnation: Incarnation,
     stop: Arc<SetOnce<Cause>>,
+    pulse: Option<Arc<Pulse>>,
     task: AbortHandle,
 }
 
@@ -170,6 +172,10 @@ impl Driver {
         tokio::task::coop::consume_budget().await;
         // A deadline too far off to be a moment is none.
         let deadline = self.machine.poll_timeout().and_then(|deadline| self.epoch.checked_add(deadline));
+        // Not left to the select below, which looks at the inbox first: one that is never empty would stop the clock.
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return self.feed(Event::Tick);
+        }
         let message = match deadline {
             None => self.port.inbox.pop().await,
             Some(deadline) => tokio::select! {
@@ -184,8 +190,11 @@ impl Driver {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
-            Message::Alive { slot, incarnation, working } => {
-                self.feed(Event::Alive { slot, incarnation, working });
+            Message::Alive { slot, incarnation } => {
+                let pulse = self.running(slot, incarnation).and_then(|running| running.pulse.as_ref());
+                if let Some(working) = pulse.map(|pulse| pulse.read()) {
+                    self.feed(Event::Alive { slot, incarnation, working });
+                }
             }
             Message::Lingers { slot, incarnation } => self.feed(Event::Lingers { slot, incarnation }),
             Message::Ended { slot, incarnation, end } => self.feed(Event::Ended { slot, incarnation, end }),
@@ -288,8 +297,9 @@ impl Driver {
         let child = ChildRef { id: slot.policy.id.clone(), slot: id, incarnation };
         let lineage = Lineage::new(self.port.clone(), id, self.lineage.clone());
         let scope = Scope::new(lineage.clone());
-        let watched = slot.policy.max_silence.is_some();
-        let cx = Context::new(child, stop.clone(), self.port.clone(), scope.clone(), watched, lease.clone());
+        let pulse = slot.policy.max_silence.map(|_| Arc::<Pulse>::default());
+        let cx =
+            Context::new(child, stop.clone(), self.port.clone(), scope.clone(), pulse.clone(), lease.clone());
         let body = Body {
             child: None,
             factory,
@@ -304,7 +314,7 @@ impl Driver {
         };
         let life = body.live(self.surroundings.directory.clone());
         let task = tokio::spawn(CURRENT.scope(lineage, life)).abort_handle();
-        slot.running = Some(Running { incarnation, stop, task });
+        slot.running = Some(Running { incarnation, stop, pulse, task });
     }
 
     fn note(&self, note: &Note) {

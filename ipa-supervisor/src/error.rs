@@ -22,6 +22,9 @@ pub enum SpecError {
     /// A significant child where nothing shuts down.
     #[error("child `{0}` is significant, but its supervisor's auto_shutdown is never")]
     UselessSignificant(ChildId),
+    /// A child's `max_silence` has no length.
+    #[error("the `max_silence` of child `{0}` is zero: it would be killed at once")]
+    ZeroSilence(ChildId),
     /// The restart intensity's window has no length.
     #[error("the restart intensity's window `within` is zero: it needs a length")]
     ZeroWindow,

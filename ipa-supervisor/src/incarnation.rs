@@ -120,6 +120,7 @@ impl Body {
             Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
             Either::Stopped(cause) => (ExitReason::Shutdown(cause), true),
         };
+        self.cx.end_of_run();
         if matches!(reason, ExitReason::Panicked(_)) && !self.manner.terminate_after_panic {
             return reason;
         }

@@ -82,6 +82,7 @@ mod nested;
 mod policy;
 mod ports;
 mod process;
+mod pulse;
 mod reason;
 mod scope;
 mod server;

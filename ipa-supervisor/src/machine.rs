@@ -79,6 +79,8 @@ enum Phase<Tag> {
         pending: VecDeque<SlotId>,
         deferred: Vec<Command<Tag>>,
         deadline: Option<Duration>,
+        /// Children whose end is to restart their group: when all are up, as in OTP, which looks at exits only then.
+        early: Vec<SlotId>,
     },
     Running,
     Stopping(Stopping<Tag>),
@@ -105,7 +107,7 @@ impl<Tag> Machine<Tag> {
             machine.children.insert(slot, policy, true);
             pending.push_back(slot);
         }
-        machine.phase = Phase::Starting { pending, deferred: Vec::new(), deadline: None };
+        machine.phase = Phase::Starting { pending, deferred: Vec::new(), deadline: None, early: Vec::new() };
         Ok(machine)
     }
 
@@ -125,7 +127,12 @@ impl<Tag> Machine<Tag> {
         Ok(Self {
             options,
             discipline,
-            phase: Phase::Starting { pending: VecDeque::new(), deferred: Vec::new(), deadline: None },
+            phase: Phase::Starting {
+                pending: VecDeque::new(),
+                deferred: Vec::new(),
+                deadline: None,
+                early: Vec::new(),
+            },
             children: Children::default(),
             group: None,
             window: RestartWindow::default(),
@@ -192,6 +199,9 @@ impl<Tag> Machine<Tag> {
 
     /// Whether a child makes sense in this supervisor.
     fn check(&self, policy: &Policy) -> Result<(), SpecError> {
+        if policy.max_silence.is_some_and(|silence| silence.is_zero()) {
+            return Err(SpecError::ZeroSilence(policy.id.clone()));
+        }
         if !policy.significant {
             return Ok(());
         }

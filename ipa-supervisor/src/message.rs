@@ -62,7 +62,6 @@ pub(crate) enum Message {
     Alive {
         slot: SlotId,
         incarnation: Incarnation,
-        working: bool,
     },
     Lingers {
         slot: SlotId,

@@ -586,3 +586,83 @@ async fn a_group_waits_for_the_backoff() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(stage.take(), "+a#2 +b#2");
 }
+
+/// ST-01 ST-02 a crash during the initial start restarts its group when all are up, as in OTP, and never in the middle of it.
+#[tokio::test(start_paused = true)]
+async fn a_crash_during_the_initial_start_waits_for_its_end() {
+    for (strategy, expected) in [
+        (Strategy::OneForOne, "+a#1 -a +a#2 +b#1 +c#1"),
+        (Strategy::RestForOne, "+a#1 -a +b#1 +c#1 -c -b +a#2 +b#2 +c#2"),
+        (Strategy::OneForAll, "+a#1 -a +b#1 +c#1 -c -b +a#2 +b#2 +c#2"),
+    ] {
+        let stage = Stage::default();
+        stage.slow_init("b", Duration::from_millis(100));
+        let start = tokio::spawn(builder(&stage, strategy, &["a", "b", "c"]).start());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stage.tell("a", How::Error);
+        let supervisor = start.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(stage.take(), expected, "{strategy:?}");
+        assert_eq!(supervisor.count_children().await.unwrap().active, 3);
+    }
+}
+
+/// ST-04 ST-06 after a crash during the initial start, a child that fails to start still rolls it back.
+#[tokio::test(start_paused = true)]
+async fn a_crash_during_the_initial_start_does_not_hide_a_failure() {
+    for strategy in [Strategy::RestForOne, Strategy::OneForAll] {
+        let stage = Stage::default();
+        stage.slow_init("b", Duration::from_millis(100));
+        stage.fail("c", 1);
+        let start = tokio::spawn(builder(&stage, strategy, &["a", "b", "c"]).start());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stage.tell("a", How::Error);
+        let error = start.await.unwrap().unwrap_err();
+        assert!(
+            matches!(&error, StartError::ChildFailed(failure) if failure.child.as_str() == "c"),
+            "{error}"
+        );
+        assert_eq!(stage.take(), "+a#1 -a +b#1 !c -b", "{strategy:?}");
+    }
+}
+
+/// SC-05 during the initial start, those that are still to come are active.
+#[tokio::test(start_paused = true)]
+async fn significant_children_to_come_are_active() {
+    let stage = Stage::default();
+    stage.slow_init("slow", Duration::from_millis(100));
+    let start = Supervisor::builder()
+        .child(significant(&stage, "s", SignificantRestart::Transient))
+        .child(stage.puppet("slow"))
+        .child(significant(&stage, "t", SignificantRestart::Transient))
+        .auto_shutdown(AutoShutdown::AllSignificant)
+        .start();
+    let start = tokio::spawn(start);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stage.tell("s", How::Normal);
+    let supervisor = start.await.unwrap().unwrap();
+    assert!(!supervisor.is_closed());
+    stage.tell("t", How::Normal);
+    assert!(is_significant(&supervisor.wait().await, "t"));
+}
+
+/// A group waits for the longest of the backoffs that it is asked to wait for.
+#[tokio::test(start_paused = true)]
+async fn a_group_waits_for_the_longest_backoff() {
+    let stage = Stage::default();
+    let _supervisor = Supervisor::builder()
+        .strategy(Strategy::RestForOne)
+        .child(stage.puppet("a"))
+        .child(stage.puppet("c").backoff(Backoff { initial: Duration::from_secs(30), ..backoff() }))
+        .start()
+        .await
+        .unwrap();
+    stage.take();
+    stage.end("c", How::Error).await;
+    stage.end("a", How::Error).await;
+    assert_eq!(stage.take(), "-c -a");
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(stage.take(), "");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.take(), "+a#2 +c#2");
+}

@@ -226,3 +226,67 @@ async fn a_child_that_blocks_at_once_has_started() {
     drop(release);
     supervisor.shutdown().await.unwrap();
 }
+
+/// CR-02 silence is not looked at any more when `run` is over: `terminate` has its own time, and what has finished stays finished.
+#[tokio::test(start_paused = true)]
+async fn a_long_terminate_is_no_silence() {
+    struct Slow(Arc<Mutex<Vec<&'static str>>>);
+    #[async_trait]
+    impl ipa_supervisor::Child for Slow {
+        async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<ipa_supervisor::Exit, BoxError> {
+            self.0.lock().unwrap().push("run");
+            Ok(ipa_supervisor::Exit::Normal)
+        }
+        async fn terminate(
+            &mut self,
+            cx: &mut ipa_supervisor::Context,
+            _reason: &ipa_supervisor::ExitReason,
+        ) {
+            cx.working();
+            sleep(Duration::from_secs(3)).await;
+            self.0.lock().unwrap().push("terminated");
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let spec = ChildSpec::new("s", {
+        let log = log.clone();
+        move || Slow(log.clone())
+    });
+    let spec = spec.restart(Restart::Transient).max_silence(Duration::from_secs(1));
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(*log.lock().unwrap(), ["run", "terminated"]);
+    assert_eq!(supervisor.which_child("s").await.unwrap().unwrap().restarts, 0);
+}
+
+/// RT-16 a child that says in a tight loop that it is alive holds up no deadline of anybody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_never_stops_reporting_delays_nobody() {
+    let talks = ChildSpec::blocking("talks", |cx| {
+        while !cx.is_stopped() {
+            cx.context().working();
+        }
+    });
+    let deaf = ChildSpec::task("deaf", |cx| async move {
+        cx.stopped().await;
+        std::future::pending::<()>().await;
+    });
+    let deaf = deaf.stop_mode(ipa_supervisor::StopMode::Cooperative);
+    let supervisor = Supervisor::builder()
+        .child(talks.max_silence(Duration::from_secs(60)))
+        .child(deaf.shutdown(Shutdown::Timeout(Duration::from_millis(50))))
+        .start()
+        .await
+        .unwrap();
+    let stopped = tokio::time::timeout(Duration::from_secs(20), supervisor.terminate_child("deaf")).await;
+    stopped.expect("its deadline comes").unwrap();
+    supervisor.shutdown().await.unwrap();
+}
+
+/// CS-10 a silence of no length is refused before anything starts.
+#[tokio::test(start_paused = true)]
+async fn a_silence_of_no_length_is_refused() {
+    let spec = ChildSpec::task("s", |_cx| async {}).max_silence(Duration::ZERO);
+    let error = Supervisor::builder().child(spec).start().await.unwrap_err();
+    assert!(error.to_string().contains("`max_silence` of child `s` is zero"), "{error}");
+}

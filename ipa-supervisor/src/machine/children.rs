@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
-use crate::policy::{Kind, Policy};
+use crate::policy::{Kind, Policy, Restart};
 use crate::spec::ChildId;
 
 #[derive(Debug)]
@@ -239,7 +239,11 @@ impl<Tag> Slot<Tag> {
             State::Starting(_) => ChildState::Starting,
             State::Running => ChildState::Running,
             // A restart whose attempt timed out goes on when this attempt is gone.
-            State::Stopping(ending) | State::Killed(ending) if ending.will_retry() => ChildState::Restarting,
+            State::Stopping(ending) | State::Killed(ending)
+                if ending.will_retry() && self.policy.restart != Restart::Temporary =>
+            {
+                ChildState::Restarting
+            }
             State::Stopping(_) | State::Killed(_) => ChildState::Stopping,
             State::Stuck(_) => ChildState::Stuck,
         }

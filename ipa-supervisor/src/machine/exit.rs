@@ -108,11 +108,7 @@ impl<Tag> Machine<Tag> {
         if self.window.admit(now, self.options.intensity) {
             let child = slot.child(id);
             self.note(Note::Restarting { child, reason });
-            return match self.options.strategy {
-                Strategy::OneForOne => self.restart_one(now, id),
-                Strategy::RestForOne => self.restart_group(now, id, Some(id)),
-                Strategy::OneForAll => self.restart_group(now, id, None),
-            };
+            return self.restart_group_of(now, id);
         }
         let cause = Cause::Intensity { child: slot.policy.id.clone(), last: Box::new(reason) };
         let reason = ExitReason::Shutdown(cause);
@@ -120,6 +116,21 @@ impl<Tag> Machine<Tag> {
         // The offender goes first, then the others in reverse.
         let queue = self.clear(id, true);
         self.stop_after_failure(now, reason, queue);
+    }
+
+    /// Starts a child again, and whoever its strategy says with it.
+    pub(super) fn restart_group_of(&mut self, now: Duration, id: SlotId) {
+        let from = match self.options.strategy {
+            Strategy::OneForOne => return self.restart_one(now, id),
+            Strategy::RestForOne => Some(id),
+            Strategy::OneForAll => None,
+        };
+        if let Phase::Starting { early, .. } = &mut self.phase {
+            early.push(id);
+            self.children.enter(id, State::Waiting, None);
+        } else {
+            self.restart_group(now, id, from);
+        }
     }
 
     /// Starts one child again, after its backoff.
@@ -143,10 +154,10 @@ impl<Tag> Machine<Tag> {
 
     /// Whether the supervisor shuts down, now that a significant child has ended by itself.
     fn shuts_down(&self) -> bool {
+        let coming = |id| matches!(&self.phase, Phase::Starting { pending, .. } if pending.contains(&id));
         let active = || {
-            self.children
-                .iter()
-                .any(|(_, slot)| slot.policy.significant && !matches!(slot.state, State::Undefined))
+            let mut significant = self.children.iter().filter(|(_, slot)| slot.policy.significant);
+            significant.any(|(id, slot)| !matches!(slot.state, State::Undefined) || coming(id))
         };
         match self.options.auto_shutdown {
             AutoShutdown::Never => false,

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::children::{Slot, Start, State};
+use super::children::{Start, State};
 use super::{Command, Machine, SlotId};
 use crate::reason::Cause;
 
@@ -58,7 +58,7 @@ impl<Tag> Machine<Tag> {
         // `None`, all children, is the least.
         group.from = if group.pending.take().is_none() { group.from.min(from) } else { from };
         group.starting = None;
-        group.not_before = not_before;
+        group.not_before = group.not_before.max(not_before);
         self.advance_group(now);
     }
 
@@ -102,7 +102,9 @@ impl<Tag> Machine<Tag> {
     /// Starts the next of the group, when its time has come; after the last, lets in those who waited.
     fn start_group(&mut self, now: Duration) {
         let Some(group) = &mut self.group else { return };
-        if group.starting.is_some_and(|id| self.children.get(id).is_some_and(Slot::is_group_start)) {
+        // Whatever its start has become meanwhile: none of its siblings is started while it may still run.
+        let begun = group.starting.and_then(|id| self.children.get(id)).map(|slot| &slot.state);
+        if begun.is_some_and(|state| !matches!(state, State::Undefined | State::Waiting | State::Running)) {
             return;
         }
         group.starting = None;

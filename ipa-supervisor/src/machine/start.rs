@@ -43,13 +43,19 @@ impl<Tag> Machine<Tag> {
 
     /// Starts the next of the initial children; after the last, opens for business.
     pub(super) fn advance_start(&mut self, now: Duration) {
-        let Phase::Starting { pending, deferred, .. } = &mut self.phase else { return };
+        let Phase::Starting { pending, deferred, early, .. } = &mut self.phase else { return };
         if let Some(next) = pending.pop_front() {
             return self.begin_start(now, next, Start::Initial);
         }
-        let deferred = std::mem::take(deferred);
+        let (deferred, early) = (std::mem::take(deferred), std::mem::take(early));
         self.phase = Phase::Running;
         self.actions.push_back(Action::Started);
+        for id in early {
+            // Unless somebody stopped it meanwhile.
+            if self.children.get(id).is_some_and(|slot| matches!(slot.state, State::Waiting)) {
+                self.restart_group_of(now, id);
+            }
+        }
         for command in deferred {
             self.command(now, command);
         }
@@ -176,8 +182,7 @@ impl<Tag> Machine<Tag> {
                 self.reply(tag, Ok(Outcome::Started(id, incarnation)))
             }
             State::Starting(Start::Initial) => self.advance_start(now),
-            State::Starting(Start::Group) => self.advance_group(now),
-            _ => {}
+            _ => self.advance_group(now),
         }
         self.replay(now, queue);
     }

@@ -1,6 +1,7 @@
 //! The rules, without a runtime: a rig that plays the driver and the children, and says what the machine did in plain lines.
 
 mod dynamic;
+mod group;
 mod operations;
 mod restart;
 mod start;

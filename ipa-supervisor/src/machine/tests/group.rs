@@ -1,0 +1,55 @@
+//! A group restart that cannot go on.
+
+use super::*;
+use crate::policy::Strategy;
+
+fn started(machine: &mut Machine<u32>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some(action) = machine.poll_action() {
+        match action {
+            Action::Start { slot, .. } => lines.push(format!("start {}", slot.0)),
+            Action::Reply(tag, Err(Refusal::Stuck(_))) => lines.push(format!("{tag} stuck")),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// RT-04 SG-02 a member that does not end holds its group up until it does, whatever is asked of it or of others meanwhile.
+#[test]
+fn a_stuck_member_holds_its_group_up() {
+    let options = MachineOptions { strategy: Strategy::OneForAll, ..MachineOptions::default() };
+    let late = Policy { start_timeout: Some(Duration::from_secs(1)), ..Policy::new("b") };
+    let children = [Policy::new("a"), late, Policy::new("c")];
+    let mut machine: Machine<u32> = Machine::ordered(options, (0..).map(SlotId).zip(children)).unwrap();
+    let (first, second) = (Incarnation(1), Incarnation(2));
+    let at = Duration::from_secs;
+    let ended = |slot, incarnation| Event::Ended {
+        slot: SlotId(slot),
+        incarnation,
+        end: End::Exited(ExitReason::failed("crash")),
+    };
+    let terminate = |tag, slot| {
+        let op = Op::Terminate(Target::Slot(SlotId(slot)));
+        Event::Command(Command { tag: Some(tag), caller: None, op })
+    };
+    machine.handle(at(0), Event::Begin);
+    for slot in 0..3 {
+        machine.handle(at(0), Event::Up { slot: SlotId(slot), incarnation: first });
+    }
+    machine.handle(at(1), ended(0, first));
+    machine.handle(at(1), ended(2, first));
+    machine.handle(at(1), ended(1, first));
+    machine.handle(at(1), Event::Up { slot: SlotId(0), incarnation: second });
+    started(&mut machine);
+    // b does not come up, and does not end when it is killed.
+    machine.handle(at(2), Event::Tick);
+    machine.handle(at(3), Event::Tick);
+    machine.handle(at(3), terminate(1, 1));
+    assert_eq!(started(&mut machine), ["1 stuck"]);
+    machine.handle(at(3), terminate(2, 0));
+    machine.handle(at(3), ended(0, second));
+    assert_eq!(started(&mut machine), [""; 0], "c is not started while b may still run");
+    machine.handle(at(4), ended(1, second));
+    assert_eq!(started(&mut machine), ["start 2"]);
+}
