@@ -584,3 +584,24 @@ async fn a_sibling_can_be_waited_for() {
     pods.stop_pod("t").await.unwrap();
     assert!(matches!(waiting.await.unwrap(), Err(LookupError::NotFound { .. })));
 }
+
+/// SG-18 what is found through a pod is that pod's: after its end there is nothing, though the task has another pod by then.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_has_ended_finds_nothing() {
+    let pods = start(&Streams::any(), |_| {
+        PodSpec::new().child(ChildSpec::task("a", |cx| async move {
+            cx.publish(7u64);
+            std::future::pending::<()>().await
+        }))
+    })
+    .await;
+    let old = pods.start_pod("t").await.unwrap();
+    settle().await;
+    assert_eq!(old.find::<u64>("a"), Ok(7));
+    let new = pods.restart_pod("t").await.unwrap();
+    settle().await;
+    assert_eq!(new.find::<u64>("a"), Ok(7));
+    assert!(matches!(old.find::<u64>("a"), Err(LookupError::NotFound { .. })));
+    let waited = PodScope::of(&old).wait_for::<u64>("a").await;
+    assert!(matches!(waited, Err(LookupError::NotFound { .. })));
+}
