@@ -1,13 +1,15 @@
 //! The durable store: one SQLite file in WAL mode, one writer, several readers.
 //!
 //! - [`open`] finds the file, checks that it is ours and whole, and prepares connections;
-//!   [`schema`] has the tables; [`lock`] keeps a second writer out.
+//!   [`schema`] has the tables; [`lock`] keeps a second writer out; [`log`] looks for damage in the
+//!   write-ahead log, which SQLite would pass over.
 //! - [`writer`] is the thread that owns the write connection; [`group`] is one of its transactions.
 //! - [`reader`] lends read connections; [`read`] has the queries; [`tail`] feeds subscriptions.
 
 mod errors;
 mod group;
 mod lock;
+mod log;
 mod open;
 mod options;
 mod read;

@@ -1,8 +1,8 @@
 //! Opening: which file, is it ours, is it whole. Nothing is written before all of that is known.
 //!
 //! The order matters: first a look at the header that cannot write (SQLite's `immutable`); then the
-//! lock, so that a second writer is refused before it touches anything; then SQLite itself, which
-//! may recover a write-ahead log.
+//! lock, so that a second writer is refused before it touches anything; then a walk over what an
+//! unclean end left of the write-ahead log; then SQLite itself, which takes that up.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tracing::{debug, info, warn};
 
-use super::errors::{Finding, damaged, opening};
+use super::errors::{AtPath, Finding, damaged, opening};
 use super::lock::{WriterLock, beside};
+use super::log::{self, End};
 use super::schema::{self, APPLICATION_ID, SCHEMA};
 use super::{Durability, SqliteOptions};
 use crate::StoreError;
@@ -46,22 +47,25 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
                 source: Arc::new(Finding(format!("a log of {wal} bytes without its store"))),
             });
         }
-        create(&path)?;
+        create(&path, options.durability)?;
         info!(path = %path.display(), "created an event store");
     }
     identify(&path)?;
+    if wal > 0 {
+        // A clean close leaves no log.
+        check_log(&path)?;
+    }
 
     let mut connection = connect_writer(&path, options)?;
     let at_path = |error| opening(&path, error);
     // Once more: what the header alone says may be behind what the log says.
     let found = check_identity(&connection, &path)?;
     if wal > 0 {
-        // A clean close leaves no log.
-        warn!(path = %path.display(), log_bytes = wal, "the event store was not closed; checking it");
         quick_check(&connection, &path)?;
+        begin_log_anew(&connection).map_err(at_path)?;
     }
     schema::migrate(&mut connection, found).map_err(at_path)?;
-    record_durability(&connection, options).map_err(at_path)?;
+    record_durability(&connection, &path, options)?;
     debug!(path = %path.display(), durability = options.durability.name(), "opened an event store");
     Ok(Opened { path, connection, lock })
 }
@@ -94,6 +98,8 @@ pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Con
         connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
         // After a checkpoint the log's file shrinks to at most this.
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        // Nothing goes into the log before its commit: what stands there behind the last one is that one's, torn.
+        connection.pragma_update(None, "cache_spill", false)?;
         Ok((connection, mode))
     };
     let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
@@ -153,17 +159,46 @@ fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite:
 
 /// Records under which mode what follows is written.
 ///
-/// What stands in the log was written under the recorded mode, so the log is emptied before the
-/// record changes, and the record itself is written with full durability.
-fn record_durability(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+/// The log is judged by the mode that the file itself records, so nothing may stand in a log that was written under another one: it
+/// is emptied before the record changes and again after it, and the record itself is written with full durability.
+fn record_durability(
+    connection: &Connection,
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<(), StoreError> {
+    let at_path = |error| opening(path, error);
     let mode = options.durability;
-    if schema::recorded(connection, DURABILITY)?.as_deref() == Some(mode.name()) {
+    if schema::recorded(connection, DURABILITY).map_err(at_path)?.as_deref() == Some(mode.name()) {
         return Ok(());
     }
-    set_synchronous(connection, Durability::Full)?;
-    checkpoint(connection, "TRUNCATE")?;
-    schema::record(connection, DURABILITY, mode.name())?;
-    set_synchronous(connection, mode)
+    set_synchronous(connection, Durability::Full).map_err(at_path)?;
+    empty_log(connection, path)?;
+    schema::record(connection, DURABILITY, mode.name()).map_err(at_path)?;
+    empty_log(connection, path)?;
+    set_synchronous(connection, mode).map_err(at_path)
+}
+
+/// Carries the whole log over, so that the next transaction begins a new one.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if another process reads from the log for longer than the busy timeout.
+pub(super) fn empty_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::Unavailable(Arc::new(AtPath::new(path, Arc::new(error))));
+    if checkpoint(connection, "TRUNCATE").map_err(failed)? {
+        return Ok(());
+    }
+    let text = format!("{}: another process holds an old state of it in an open transaction", path.display());
+    Err(StoreError::Unavailable(Arc::new(Finding(text))))
+}
+
+/// After an unclean end: carries over what SQLite took up, so that nothing is written behind it. Its frames may be in the system's
+/// memory alone, if a sync of the process that ended had failed; behind them, not even what is synced from now on would be safe.
+fn begin_log_anew(connection: &Connection) -> rusqlite::Result<()> {
+    if !checkpoint(connection, "TRUNCATE")? {
+        warn!("another process reads the event store; its log could not be begun anew");
+    }
+    Ok(())
 }
 
 /// Carries the log over into the store's file; says whether all of it was.
@@ -219,7 +254,7 @@ fn size(path: &Path) -> Result<Option<u64>, StoreError> {
 
 /// Makes an empty store beside the path and renames it there: a store exists whole or not at all,
 /// whenever the process or the power ends.
-fn create(path: &Path) -> Result<(), StoreError> {
+fn create(path: &Path, durability: Durability) -> Result<(), StoreError> {
     let failed = |source: std::io::Error| StoreError::CannotOpen {
         path: path.to_owned(),
         doing: "create",
@@ -240,6 +275,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "fullfsync", true)?;
         schema::migrate(&mut connection, 0)?;
+        schema::record(&connection, DURABILITY, durability.name())?;
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         connection.close().map_err(|(_, error)| error)?;
@@ -264,11 +300,14 @@ fn sync_directory(_path: &Path) -> std::io::Result<()> {
 
 /// Looks at the file's header without any way to write: no lock, no recovery, no side files.
 fn identify(path: &Path) -> Result<(), StoreError> {
+    let connection = immutable(path).map_err(|error| opening(path, error))?;
+    check_identity(&connection, path).map(|_| ())
+}
+
+fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(immutable_uri(path), flags).map_err(|error| opening(path, error))?;
-    check_identity(&connection, path).map(|_| ())
+    Connection::open_with_flags(immutable_uri(path), flags)
 }
 
 /// The schema number, if the file is ours and not newer than we are.
@@ -288,6 +327,52 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreErro
         return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA });
     }
     Ok(found)
+}
+
+/// Refuses a log that SQLite would cut: see [`log`].
+fn check_log(path: &Path) -> Result<(), StoreError> {
+    let wal = beside(path, "-wal");
+    let found = log::walk(&wal).map_err(|source| StoreError::CannotOpen {
+        path: wal.clone(),
+        doing: "read",
+        remedy: "check its permissions and those of its directory",
+        source: Arc::new(source),
+    })?;
+    let (commits, frames) = (found.commits, found.frames);
+    match found.end {
+        End::Clean => {
+            warn!(path = %path.display(), commits, frames, "the event store was not closed; checking it")
+        }
+        End::Torn { frames: torn } => warn!(
+            path = %path.display(), commits, frames, torn,
+            "the event store was not closed, and its last commit is unfinished; checking it"
+        ),
+        // What the mode allows to be lost when the power goes. The header is synced in every mode.
+        End::Cut { frame, byte, commits: lost, frames: cut } if frame > 0 && !was_full(path) => warn!(
+            path = %path.display(), commits, frames, frame, byte, lost, cut,
+            "the log of the event store has a gap: what was stored behind it is lost, as the durability mode process-crash allows"
+        ),
+        End::Cut { frame: 0, .. } => {
+            let text = format!("the header of its log {} is damaged", wal.display());
+            return Err(damaged(path, None, None, Finding(text)));
+        }
+        End::Cut { frame, byte, commits: lost, frames: cut } => {
+            let text = format!(
+                "frame {frame} of its log {}, at byte {byte}, is damaged, with at least {lost} stored commits \
+                 ({cut} frames) from there on; {commits} commits before it are sound",
+                wal.display()
+            );
+            return Err(damaged(path, None, None, Finding(text)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the store's file records that its log was written with full durability. It is read as the file stands, without its log;
+/// the record is never in the log alone.
+fn was_full(path: &Path) -> bool {
+    let recorded = immutable(path).ok().and_then(|file| schema::recorded(&file, DURABILITY).ok().flatten());
+    recorded.as_deref() == Some(Durability::Full.name())
 }
 
 /// SQLite's own look at the pages of the whole file.

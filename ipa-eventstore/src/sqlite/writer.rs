@@ -262,7 +262,12 @@ fn connected<'a>(
     let open = match connection.take() {
         Some(open) => open,
         None => {
-            open::connect_writer(path, options).map_err(|error| StoreError::Unavailable(Arc::new(error)))?
+            let failed = |error| StoreError::Unavailable(Arc::new(error));
+            let open = open::connect_writer(path, options).map_err(failed)?;
+            // What the failed commit left in the log may be in the system's memory and not on disk, and a sync that failed is not
+            // tried again by the next one: nothing may be written behind it.
+            open::empty_log(&open, path)?;
+            open
         }
     };
     Ok(connection.insert(open))
