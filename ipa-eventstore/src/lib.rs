@@ -54,6 +54,7 @@ mod rules;
 mod snapshot;
 mod sqlite;
 mod state_manager;
+mod stats;
 mod store;
 pub mod subscription;
 mod time;
@@ -72,6 +73,7 @@ pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
 pub use state_manager::{
     Aggregate, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager, Versioned,
 };
+pub use stats::{Histogram, StoreStats};
 pub use store::EventStore;
 pub use subscription::{Source, Subscribe, Subscription};
 

@@ -24,14 +24,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use tracing::{Instrument, debug_span};
 
 pub use options::{Durability, SqliteOptions};
 
 use crate::rules::{self, PAGE, place};
+use crate::stats::Counts;
 use crate::wakeups::{Topic, Wakeups};
 use crate::{
     Appended, EventStore, Expected, ListStreams, NewEvent, ReadAll, ReadStream, RecordedEvent, Snapshot,
-    Source, StoreError, StreamId, StreamInfo, Subscribe, Subscription,
+    Source, StoreError, StoreStats, StreamId, StreamInfo, Subscribe, Subscription,
 };
 use group::What;
 use read::Range;
@@ -87,6 +89,7 @@ struct Inner {
     /// `None` if the store is open for reading only.
     writer: Option<Writer>,
     wakeups: Wakeups,
+    counts: Arc<Counts>,
     /// Whether a task looks for another process's commits; only if open for reading only.
     following: AtomicBool,
 }
@@ -132,8 +135,10 @@ impl SqliteEventStore {
             let wakeups = Wakeups::default();
             let path = opened.path.clone();
             let readers = Arc::new(Readers::new(path.clone(), options.clone()));
-            let writer = Writer::start(opened, options.clone(), readers.clone(), wakeups.clone())?;
-            Ok(Self::new(path, options, readers, Some(writer), wakeups))
+            let counts = Arc::new(Counts::default());
+            let parts = (readers.clone(), wakeups.clone(), counts.clone());
+            let writer = Writer::start(opened, options.clone(), parts)?;
+            Ok(Self::new(path, options, readers, Some(writer), wakeups, counts))
         })
         .await
     }
@@ -145,7 +150,7 @@ impl SqliteEventStore {
             let readers = Arc::new(Readers::new(path.clone(), options.clone()));
             // Now rather than at the first read, so that what is wrong with it is known now.
             readers.prepare()?;
-            Ok(Self::new(path, options, readers, None, Wakeups::default()))
+            Ok(Self::new(path, options, readers, None, Wakeups::default(), Arc::default()))
         })
         .await
     }
@@ -156,14 +161,36 @@ impl SqliteEventStore {
         readers: Arc<Readers>,
         writer: Option<Writer>,
         wakeups: Wakeups,
+        counts: Arc<Counts>,
     ) -> Self {
-        let inner = Inner { path, options, readers, writer, wakeups, following: AtomicBool::new(false) };
+        let following = AtomicBool::new(false);
+        let inner = Inner { path, options, readers, writer, wakeups, counts, following };
         Self { inner: Arc::new(inner) }
     }
 
     /// The absolute path of the store's file.
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// What the store has done since it was opened: counters, and histograms of groups, commit times and subscribers' lag.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("events.db");
+    /// use ipa_eventstore::{EventStore, NewEvent, SqliteEventStore, StreamType};
+    ///
+    /// let store = SqliteEventStore::open(&path).await?;
+    /// store.start_stream(&StreamType::new("task")?, None, vec![NewEvent::json("started", &())?]).await?;
+    /// let stats = store.stats();
+    /// assert_eq!((stats.appends, stats.events, stats.commits), (1, 1, 1));
+    /// assert_eq!(stats.group_size.max, 1);
+    /// store.close().await?;
+    /// # Ok::<(), ipa_eventstore::StoreError>(()) }).unwrap();
+    /// ```
+    pub fn stats(&self) -> StoreStats {
+        self.inner.counts.snapshot()
     }
 
     /// Closes the store for every handle: writes that were accepted are still committed and
@@ -203,7 +230,8 @@ impl SqliteEventStore {
         read: impl FnOnce(&rusqlite::Connection, &Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.inner.path.clone();
-        self.inner.readers.run(move |connection| read(connection, &path)).await
+        let span = debug_span!("read", path = %path.display());
+        self.inner.readers.run(move |connection| read(connection, &path)).instrument(span).await
     }
 }
 
@@ -234,7 +262,8 @@ impl EventStore for SqliteEventStore {
         events: Vec<NewEvent>,
     ) -> Result<Appended, StoreError> {
         rules::check_events(&events)?;
-        self.write(stream, What::Append { expected, events }).await
+        let span = debug_span!("append", %stream, ?expected, events = events.len());
+        self.write(stream, What::Append { expected, events }).instrument(span).await
     }
 
     async fn read_stream(
@@ -336,11 +365,13 @@ impl EventStore for SqliteEventStore {
     }
 
     async fn delete_stream(&self, stream: &StreamId) -> Result<(), StoreError> {
-        self.write(stream, What::Delete).await.map(|_| ())
+        let span = debug_span!("delete_stream", %stream);
+        self.write(stream, What::Delete).instrument(span).await.map(|_| ())
     }
 
     async fn save_snapshot(&self, stream: &StreamId, snapshot: Snapshot) -> Result<(), StoreError> {
-        self.write(stream, What::SaveSnapshot(snapshot)).await.map(|_| ())
+        let span = debug_span!("save_snapshot", %stream, version = snapshot.version);
+        self.write(stream, What::SaveSnapshot(snapshot)).instrument(span).await.map(|_| ())
     }
 
     async fn load_snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, StoreError> {

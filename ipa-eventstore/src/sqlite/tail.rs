@@ -2,6 +2,7 @@
 //! that another process writes to.
 
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -21,6 +22,8 @@ pub(super) struct SqliteTail {
     source: TailSource,
     types: Option<Arc<[String]>>,
     range: Range,
+    /// Whether the last page was at the end: what comes then is new.
+    up_to_date: bool,
     _listening: Listening,
 }
 
@@ -53,6 +56,7 @@ impl SqliteTail {
             source,
             types: from.event_types.map(Arc::from),
             range: Range::new(after, None, Direction::Forward),
+            up_to_date: false,
             _listening: listening,
         })
     }
@@ -88,6 +92,12 @@ impl Tail for SqliteTail {
         };
         // After the last await: a call that is dropped leaves the place where it was.
         self.range = range;
+        if let Some(oldest) = page.events.first().filter(|_| self.up_to_date) {
+            // The wall clock may have been set back since.
+            let lag = SystemTime::now().duration_since(oldest.recorded_at).unwrap_or_default();
+            self.inner.counts.subscriber_lag.time(lag);
+        }
+        self.up_to_date = page.at_end;
         Ok(page)
     }
 }

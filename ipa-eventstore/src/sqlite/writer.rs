@@ -9,18 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tracing::{debug, warn};
+use tracing::{Span, debug, debug_span, warn};
 
 use super::SqliteOptions;
 use super::errors::{AtPath, Finding};
-use super::group::{self, Failure, What, Write};
+use super::group::{self, Failure, Outcome, What, Write};
 use super::lock::WriterLock;
 use super::open::{self, Opened};
 use super::reader::Readers;
+use crate::stats::Counts;
 use crate::wakeups::Wakeups;
 use crate::{Appended, StoreError, StreamId};
 
@@ -31,6 +33,8 @@ struct Request {
     answer: Answer,
     /// A place in the queue, free again when the writer takes the request out.
     place: OwnedSemaphorePermit,
+    /// The caller's; the commit's span follows from it.
+    span: Span,
 }
 
 /// The store's end of the queue to the writer.
@@ -49,8 +53,7 @@ impl Writer {
     pub(super) fn start(
         opened: Opened,
         options: SqliteOptions,
-        readers: Arc<Readers>,
-        wakeups: Wakeups,
+        (readers, wakeups, counts): (Arc<Readers>, Wakeups, Arc<Counts>),
     ) -> Result<Self, StoreError> {
         let (queue, requests) = mpsc::channel();
         let (end, ended) = watch::channel(None);
@@ -64,6 +67,7 @@ impl Writer {
             requests,
             readers,
             wakeups,
+            counts,
         };
         thread::Builder::new()
             .name("ipa-eventstore".to_owned())
@@ -84,7 +88,8 @@ impl Writer {
     pub(super) async fn write(&self, stream: &StreamId, what: What) -> Result<Appended, StoreError> {
         let place = self.places.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let request = Request { write: Write { stream: stream.clone(), what }, answer, place };
+        let write = Write { stream: stream.clone(), what };
+        let request = Request { write, answer, place, span: Span::current() };
         {
             // Sent under the lock, so that nothing comes after the sender was taken away: all that
             // is in the queue is answered. Sending to an unbounded channel does not wait.
@@ -129,6 +134,7 @@ struct Thread {
     requests: mpsc::Receiver<Request>,
     readers: Arc<Readers>,
     wakeups: Wakeups,
+    counts: Arc<Counts>,
     /// The last field: given back when the connection is closed, also if this thread panics.
     _lock: WriterLock,
 }
@@ -183,6 +189,11 @@ impl Thread {
     }
 
     fn write(&mut self, group: Vec<Request>) {
+        let span = debug_span!("commit", path = %self.path.display(), writes = group.len());
+        group.iter().for_each(|request| {
+            span.follows_from(&request.span);
+        });
+        let _entered = span.enter();
         let (writes, answers): (Vec<Write>, Vec<Answer>) = group
             .into_iter()
             .map(|request| {
@@ -194,6 +205,8 @@ impl Thread {
             Ok(connection) => connection,
             Err(error) => {
                 // Nothing was written.
+                warn!(path = %self.path.display(), %error, writes = writes.len(), "the event store cannot be written to");
+                self.counts.unavailable.add(answers.len() as u64);
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }
@@ -201,8 +214,11 @@ impl Thread {
             }
         };
         let references: Vec<&Write> = writes.iter().collect();
+        let begun = Instant::now();
         match group::commit(connection, &self.path, &references) {
             Ok(outcomes) => {
+                self.counts.commit_time.time(begun.elapsed());
+                count(&self.counts, &writes, &outcomes);
                 // Committed, so published, also if nobody waits for the answer any more.
                 let published = writes.iter().zip(&outcomes).filter(|(_, o)| o.publish);
                 self.wakeups.wake(published.map(|(write, _)| &write.stream));
@@ -217,6 +233,12 @@ impl Thread {
                     // it (and rolls back), and opening again reads the log as it is.
                     self.connection = None;
                 }
+                self.counts.failed_commits.add(1);
+                let unanswered = match failure {
+                    Failure::AtCommit(_) => &self.counts.indeterminate,
+                    Failure::Busy(_) | Failure::BeforeCommit(_) => &self.counts.unavailable,
+                };
+                unanswered.add(answers.len() as u64);
                 for answer in answers {
                     let _ = answer.send(Err(failure.answer(&self.path)));
                 }
@@ -228,7 +250,10 @@ impl Thread {
     fn checkpoint(&self) {
         if let Some(connection) = &self.connection {
             match open::checkpoint(connection, "PASSIVE") {
-                Ok(whole) => debug!(path = %self.path.display(), whole, "idle checkpoint"),
+                Ok(whole) => {
+                    self.counts.idle_checkpoints.add(1);
+                    debug!(path = %self.path.display(), whole, "idle checkpoint");
+                }
                 Err(error) => {
                     warn!(path = %self.path.display(), %error, "an idle checkpoint failed");
                 }
@@ -251,6 +276,27 @@ impl Thread {
         debug!(path = %self.path.display(), whole, "closed an event store");
         Ok(())
     }
+}
+
+/// Counts what a commit did.
+fn count(counts: &Counts, writes: &[Write], outcomes: &[Outcome]) {
+    let mut events = 0;
+    for (write, outcome) in writes.iter().zip(outcomes) {
+        match (&outcome.answer, &write.what) {
+            (Ok(appended), _) if appended.duplicate => counts.duplicates.add(1),
+            (Ok(_), What::Append { events: stored, .. }) if outcome.publish => {
+                counts.appends.add(1);
+                events += stored.len() as u64;
+            }
+            (Ok(_), _) => {}
+            (Err(error), _) if error.is_conflict() => counts.conflicts.add(1),
+            (Err(_), _) => counts.refused.add(1),
+        }
+    }
+    counts.events.add(events);
+    counts.commits.add(1);
+    counts.group_size.record(writes.len() as u64);
+    counts.group_events.record(events);
 }
 
 /// The connection, opened again if the last one failed.

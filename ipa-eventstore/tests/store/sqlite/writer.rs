@@ -224,3 +224,36 @@ async fn a_small_queue_lets_everyone_through() {
     assert_eq!(versions(&read), (1..=200).collect::<Vec<_>>());
     sqlite.close().await.unwrap();
 }
+
+/// Every write is counted once, as what became of it, and every commit.
+#[tokio::test]
+async fn stats_count_what_was_done() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 2).await;
+    let mut following = store.subscribe(Subscribe::stream(&a, 2)).await.unwrap();
+    let batch = events(3);
+    store.append(&a, Expected::Exact(2), batch.clone()).await.unwrap();
+    assert!(store.append(&a, Expected::Exact(2), batch).await.unwrap().duplicate);
+    assert!(store.append(&a, Expected::Exact(2), events(1)).await.unwrap_err().is_conflict());
+    assert!(store.start_stream(&kind("task"), Some(a.clone()), vec![]).await.unwrap_err().is_conflict());
+    store.append(&id("missing"), Expected::Any, events(1)).await.unwrap_err();
+    store.append(&a, Expected::Any, vec![]).await.unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.appends, stats.events, stats.duplicates), (2, 5, 1));
+    assert_eq!((stats.conflicts, stats.refused), (2, 1));
+    assert_eq!((stats.indeterminate, stats.unavailable, stats.failed_commits), (0, 0, 0));
+    assert_eq!((stats.commits, stats.commit_time.count), (7, 7));
+    assert_eq!((stats.group_size.sum, stats.group_size.max), (7, 1));
+    assert_eq!((stats.group_events.sum, stats.group_events.max), (5, 3));
+    assert_eq!(stats.subscriber_lag.count, 0, "it has read nothing yet");
+
+    // What is there when it begins is not late; what comes when it is up to date is measured.
+    crate::conformance::take(&mut following, 3).await;
+    assert_eq!(store.stats().subscriber_lag.count, 0);
+    let (next, appended) =
+        tokio::join!(crate::conformance::next(&mut following), store.append(&a, Expected::Any, events(1)));
+    assert_eq!((next.version, appended.unwrap().version), (6, 6));
+    assert_eq!(store.stats().subscriber_lag.count, 1);
+    store.close().await.unwrap();
+}
