@@ -56,7 +56,11 @@ const MIGRATIONS: &[&str] = &[
 /// Brings a store from its schema to ours, in one transaction. Foreign keys need no switching off
 /// as long as no migration rebuilds a table that others refer to.
 pub(super) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
-    let pending = MIGRATIONS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    migrate_by(MIGRATIONS, connection, from)
+}
+
+fn migrate_by(migrations: &[&str], connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    let pending = migrations.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
     if pending.is_empty() {
         return Ok(());
     }
@@ -65,7 +69,7 @@ pub(super) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Resul
         transaction.execute_batch(sql)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.pragma_update(None, "user_version", migrations.len() as i64)?;
     transaction.commit()
 }
 
@@ -87,4 +91,53 @@ pub(super) fn recorded(connection: &Connection, key: &str) -> rusqlite::Result<O
         .prepare_cached("SELECT value FROM store WHERE key = ?1")?
         .query_row([key], |row| row.get(0))
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: &str = "ALTER TABLE events ADD COLUMN extra TEXT; CREATE TABLE more (n INTEGER) STRICT;";
+    const THIRD: &str = "INSERT INTO more VALUES (3);";
+
+    fn at_schema_one() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate_by(&MIGRATIONS[..1], &mut connection, 0).unwrap();
+        let stream =
+            "INSERT INTO streams (name, type, version, created_at, updated_at) VALUES ('a', 't', 0, 0, 0)";
+        connection.execute(stream, []).unwrap();
+        connection
+    }
+
+    fn version(connection: &Connection) -> i64 {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    fn tables(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn pending_migrations_run_in_order_and_once() {
+        let mut connection = at_schema_one();
+        let migrations = [MIGRATIONS[0], SECOND, THIRD];
+        migrate_by(&migrations, &mut connection, 1).unwrap();
+        assert_eq!(version(&connection), 3);
+        let count = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!((count("SELECT count(*) FROM more"), count("SELECT count(*) FROM streams")), (1, 1));
+        migrate_by(&migrations, &mut connection, 3).unwrap();
+        let again: i64 = connection.query_row("SELECT count(*) FROM more", [], |row| row.get(0)).unwrap();
+        assert_eq!(again, 1);
+    }
+
+    /// One that fails takes those before it back: the store stays at the schema it had.
+    #[test]
+    fn a_failed_migration_leaves_everything_as_it_was() {
+        let mut connection = at_schema_one();
+        let before = tables(&connection);
+        let migrations = [MIGRATIONS[0], SECOND, "INSERT INTO nowhere VALUES (1);"];
+        migrate_by(&migrations, &mut connection, 1).unwrap_err();
+        assert!(connection.is_autocommit());
+        assert_eq!((version(&connection), tables(&connection)), (1, before));
+    }
 }

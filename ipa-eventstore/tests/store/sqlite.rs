@@ -1,6 +1,7 @@
 //! The suite on the durable store, and what only it does.
 
 mod files;
+mod fixtures;
 mod log;
 mod read_only;
 mod writer;
