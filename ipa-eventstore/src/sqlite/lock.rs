@@ -18,6 +18,7 @@ use crate::StoreError;
 #[derive(Debug)]
 pub(super) struct WriterLock {
     file: File,
+    was_there: bool,
 }
 
 impl Drop for WriterLock {
@@ -60,12 +61,18 @@ impl WriterLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        let was_there = file.metadata().map_err(failed)?.len() > 0;
         let text = format!("process {}\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
-        Ok(Self { file })
+        Ok(Self { file, was_there })
+    }
+
+    /// Whether a writer had taken it before.
+    pub(super) fn was_there(&self) -> bool {
+        self.was_there
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
     let lock = WriterLock::take(&path)?;
     let wal = size(&beside(&path, "-wal"))?.unwrap_or(0);
     if size(&path)?.unwrap_or(0) == 0 {
+        if lock.was_there() && size(&path)?.is_some() {
+            let text = "it is empty, and its lock file shows that a store was here; remove both if its events are not needed";
+            return Err(damaged(&path, None, None, Finding(text.to_owned())));
+        }
         if wal > 0 {
             return Err(StoreError::CannotOpen {
                 path: beside(&path, "-wal"),
@@ -54,6 +58,8 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
     if wal > 0 {
         // A clean close leaves no log.
         check_log(&path)?;
+    } else {
+        check_length(&path)?;
     }
 
     let mut connection = connect_writer(&path, options)?;
@@ -80,7 +86,13 @@ pub(super) fn find_for_reading(path: &Path) -> Result<PathBuf, StoreError> {
             remedy: "there is no event store: check the path, or create one with SqliteEventStore::open",
             source: Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound)),
         }),
-        Some(_) => identify(&path).map(|()| path),
+        Some(_) => {
+            identify(&path)?;
+            if size(&beside(&path, "-wal"))?.unwrap_or(0) == 0 {
+                check_length(&path)?;
+            }
+            Ok(path)
+        }
     }
 }
 
@@ -327,6 +339,35 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreErro
         return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA });
     }
     Ok(found)
+}
+
+/// Refuses a file that is shorter than its header says; SQLite would find out at the first read of what is missing. Only where there
+/// is no log, which may have the pages that are not in the file yet.
+fn check_length(path: &Path) -> Result<(), StoreError> {
+    let read = || -> std::io::Result<([u8; 32], u64)> {
+        let mut file = std::fs::File::open(path)?;
+        let mut header = [0; 32];
+        std::io::Read::read_exact(&mut file, &mut header)?;
+        Ok((header, file.metadata()?.len()))
+    };
+    let (header, length) = read().map_err(|source| StoreError::CannotOpen {
+        path: path.to_owned(),
+        doing: "read",
+        remedy: "check its permissions and those of its directory",
+        source: Arc::new(source),
+    })?;
+    // SQLite's file format: the page size at 16, where 1 stands for 65,536, and the number of pages at 28.
+    let page = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    let due = u64::from(pages) * page;
+    if length < due {
+        let text = format!("it was cut off: {length} bytes of {due}");
+        return Err(damaged(path, None, None, Finding(text)));
+    }
+    Ok(())
 }
 
 /// Refuses a log that SQLite would cut: see [`log`].

@@ -274,3 +274,28 @@ async fn the_durability_mode_is_recorded() {
         store.close().await.unwrap();
     }
 }
+
+/// A file that was cut off is refused as damaged, however much of it is left, and left as it is.
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_refused() {
+    let place = Place::new();
+    let store = place.open().await;
+    stream(&shared(&store), "a", 500).await;
+    store.close().await.unwrap();
+    let whole = std::fs::read(place.path()).unwrap();
+    for length in [whole.len() - 1, whole.len() - 4096, whole.len() / 2, 8192, 4096, 4095, 700, 0] {
+        std::fs::write(place.path(), &whole[..length]).unwrap();
+        let error = place.open_err().await;
+        assert!(matches!(error, StoreError::Damaged { .. }), "{length}: {error:?}");
+        assert!(error.to_string().contains("events.db"), "{error}");
+        assert_eq!(std::fs::read(place.path()).unwrap(), whole[..length]);
+        let read_only = SqliteEventStore::open_read_only(place.path()).await.unwrap_err();
+        assert!(
+            matches!(read_only, StoreError::Damaged { .. } | StoreError::CannotOpen { .. }),
+            "{read_only:?}"
+        );
+        assert_eq!(place.files(), ["events.db", "events.db.lock"]);
+    }
+    std::fs::write(place.path(), &whole).unwrap();
+    place.open().await.close().await.unwrap();
+}
