@@ -9,6 +9,7 @@ mod demo;
 mod kill_loop;
 mod layers;
 mod metadata;
+mod mutants;
 mod run;
 mod test;
 #[cfg(test)]
@@ -57,6 +58,10 @@ enum Verb {
     /// A test names its cases at the beginning of its doc comment (`/// RI-06 ...`). Exit codes: 0 none is missing, 1 some
     /// are, 2 the list cannot be read.
     Cases(cases::Options),
+    /// Change the rules one by one and see whether a test notices (needs cargo-mutants)
+    ///
+    /// Exit codes: 0 every change was noticed, 1 some were not, 2 the shard makes no sense.
+    Mutants(mutants::Options),
     /// Run format, layers, clippy, check, test, docs, demo (a short kill loop) and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Layers => layers::run().map(|()| 0),
         Verb::Cases(options) => cases::run(&options).map(|()| 0),
+        Verb::Mutants(options) => mutants::run(&options).map(|()| 0),
         Verb::Ci => ci::run().map(|()| 0),
     };
     match result {
