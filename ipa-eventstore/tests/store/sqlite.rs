@@ -4,6 +4,7 @@ mod files;
 mod fixtures;
 mod log;
 mod read_only;
+mod telemetry;
 mod writer;
 
 use std::path::PathBuf;
