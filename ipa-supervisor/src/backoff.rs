@@ -104,6 +104,26 @@ mod tests {
     }
 
     #[test]
+    fn jitter_goes_both_ways_by_its_share() {
+        let backoff = Backoff { initial: Duration::from_secs(1), jitter: 0.25, ..Backoff::default() };
+        let waits = [0.0, 0.25, 0.5, 1.0].map(|random| backoff.wait(0, random).as_millis());
+        assert_eq!(waits, [750, 875, 1000, 1250]);
+    }
+
+    /// The numbers are those of Marsaglia's xorshift (13, 7, 17), so that a seed gives the same waits on every machine.
+    #[test]
+    fn jitter_can_be_repeated_and_is_spread_evenly() {
+        let mut jitter = Jitter::new(7);
+        let first = [(); 3].map(|()| (jitter.next() * (1_u64 << 53) as f64) as u64);
+        assert_eq!(first, [7_744_336_967_569_333, 736_832_600_198_625, 6_557_462_286_991_519]);
+        let mut quarters = [0; 4];
+        for _ in 0..10_000 {
+            quarters[(jitter.next() * 4.0) as usize] += 1;
+        }
+        assert!(quarters.iter().all(|count| (2_300..2_700).contains(count)), "{quarters:?}");
+    }
+
+    #[test]
     fn nonsense_is_taken_for_the_nearest_sense() {
         let backoff = Backoff { factor: f64::NAN, jitter: 9.0, ..Backoff::default() };
         for random in [0.0, 0.5, 1.0] {
