@@ -1,0 +1,44 @@
+//! The command line: the soak, its parts, and the processes that they start.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use store_faults::{power, trouble::Trouble};
+
+/// Breaks the event store and shows what it promises
+#[derive(Debug, Parser)]
+#[command(name = "store-faults", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// A process that works, for losses of power
+    #[command(hide = true)]
+    Work(power::Work),
+}
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match runtime.block_on(run(Cli::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("error: {trouble}");
+            ExitCode::from(trouble.code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Trouble> {
+    match cli.verb {
+        Verb::Work(options) => power::work(options).await,
+    }
+}

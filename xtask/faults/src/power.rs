@@ -1,0 +1,335 @@
+//! Power loss: a process works while the shim writes down what it does to its files; then the disk is built as it may have
+//! been at many a moment, and each of these stores is examined.
+//!
+//! The trick: one process gives hundreds of losses of power, since the trace can be replayed up to any moment, and what
+//! arrives on the disk be drawn anew. `disk` knows nothing of SQLite.
+
+mod disk;
+mod trace;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use fastrand::Rng;
+use ipa_eventstore::{Durability, SqliteOptions};
+use tokio::process::Command;
+
+use self::{disk::Disk, trace::Record};
+use crate::{
+    door::{self, Fault, Often},
+    examine::{STORE, examine},
+    history::{Found, History, Note, Promise},
+    shim::Shim,
+    trouble::{Trouble, broken, tool, unexpected},
+    work::{self, Marks, Notes, Plan},
+};
+
+/// What is done in a round.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// What everything random follows from.
+    pub seed: u64,
+    /// What the store promises.
+    pub durability: Durability,
+    /// How many losses of power are tried.
+    pub images: u32,
+    /// Whether syncs and writes fail now and then while the process works.
+    pub faults: bool,
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    /// Losses of power.
+    pub images: u64,
+    /// Events that were acknowledged when the power went, over all of them.
+    pub acknowledged: u64,
+    /// The slowest opening.
+    pub slowest_open: Duration,
+}
+
+/// One loss of power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Loss {
+    /// How many records of the trace had happened.
+    pub moment: usize,
+    /// What the drawing of what arrived follows from.
+    pub seed: u64,
+}
+
+/// Runs a round in an empty folder; it then holds the trace, and after a broken promise the directory as the loss of power
+/// left it.
+///
+/// # Errors
+///
+/// When a promise is broken, or the round cannot be run.
+pub async fn round(
+    program: &Path,
+    folder: &Path,
+    round: Round,
+    progress: impl Fn(),
+) -> Result<Tally, Trouble> {
+    let mut random = Rng::with_seed(round.seed);
+    let mut tally = Tally::default();
+    // The work, and once more from a disk that has lost its power.
+    let mut start = Start::default();
+    let mut losses = Vec::new();
+    for generation in 0..2 {
+        let here = folder.join(format!("generation-{generation}"));
+        let work = here.join("work");
+        fs::create_dir_all(&work).map_err(tool("making a folder"))?;
+        if let Some(loss) = losses.last() {
+            let before = folder.join(format!("generation-{}", generation - 1));
+            rebuild(&before, round.seed, *loss, &work)?;
+        }
+        record(program, &here, &work, round, generation).await?;
+        let records = trace::read(&here.join("trace")).map_err(tool("reading the trace"))?;
+        losses = choose(&records, round.images / (1 + 2 * generation), &mut random);
+        start = losing(&here, &start, &records, &losses, round, &mut tally, &progress).await?;
+    }
+    Ok(tally)
+}
+
+/// What a generation starts from: what its predecessor's last loss of power left.
+#[derive(Default)]
+struct Start {
+    found: Found,
+}
+
+/// Lets the power go at each of these moments, in order; says what is in the store after the last.
+async fn losing(
+    here: &Path,
+    start: &Start,
+    records: &[Record],
+    losses: &[Loss],
+    round: Round,
+    tally: &mut Tally,
+    progress: &impl Fn(),
+) -> Result<Start, Trouble> {
+    let promise = match round.durability {
+        Durability::Full => Promise::Everything,
+        Durability::ProcessCrash => Promise::Beginning,
+    };
+    let mut replay = Replay::new(here, round.seed)?;
+    let mut history = History::of(start.found.streams.clone());
+    let mut last = Start::default();
+    for loss in losses {
+        let from = replay.at;
+        replay.to(records, loss.moment);
+        for (at, record) in records.iter().enumerate().take(loss.moment).skip(from) {
+            if let Record::Mark(text) = record {
+                let note: Note = serde_json::from_str(text).map_err(|error| tool("a mark")(error.into()))?;
+                history.take(at, note)?;
+            }
+        }
+        let image = here.join("image");
+        empty(&image)?;
+        replay.disk.lose_power(&mut Rng::with_seed(loss.seed), &image).map_err(tool("writing an image"))?;
+        match examine(&image, round.durability, &history, promise).await {
+            Ok(examined) => {
+                tally.images += 1;
+                tally.acknowledged += history.acknowledged();
+                tally.slowest_open = tally.slowest_open.max(examined.opening);
+                last = Start { found: examined.found };
+            }
+            Err(trouble) => {
+                // As it was before it was opened.
+                empty(&image)?;
+                rebuild(here, round.seed, *loss, &image)?;
+                return Err(trouble.at(format!(
+                    "power lost after record {} of {}/trace, left as {}; the same again with --seed {} --trace {} \
+                     --moment {} --loss {}",
+                    loss.moment,
+                    here.display(),
+                    image.display(),
+                    round.seed,
+                    here.display(),
+                    loss.moment,
+                    loss.seed
+                )));
+            }
+        }
+        progress();
+    }
+    Ok(last)
+}
+
+/// The directory that this loss of power left, built again from the trace in `here`.
+///
+/// # Errors
+///
+/// When there is no trace, or the directory cannot be written.
+pub fn rebuild(here: &Path, seed: u64, loss: Loss, into: &Path) -> Result<(), Trouble> {
+    let records = trace::read(&here.join("trace")).map_err(tool("reading the trace"))?;
+    let mut replay = Replay::new(here, seed)?;
+    replay.to(&records, loss.moment);
+    replay.disk.lose_power(&mut Rng::with_seed(loss.seed), into).map_err(tool("writing an image"))
+}
+
+/// The moments at which the power goes: mostly right after an answer, or right before a sync, when the most is on its way.
+fn choose(records: &[Record], count: u32, random: &mut Rng) -> Vec<Loss> {
+    let after = |what: fn(&Record) -> bool| -> Vec<usize> {
+        records.iter().enumerate().filter(|(_, record)| what(record)).map(|(at, _)| at).collect()
+    };
+    let marks = after(|record| matches!(record, Record::Mark(text) if text.contains("done")));
+    let syncs = after(|record| matches!(record, Record::Sync { .. }));
+    let mut losses: Vec<_> = (0..count)
+        .map(|number| {
+            let moment = match number % 4 {
+                0 | 1 if !marks.is_empty() => marks[random.usize(..marks.len())] + 1,
+                2 if !syncs.is_empty() => syncs[random.usize(..syncs.len())],
+                _ => random.usize(..=records.len()),
+            };
+            Loss { moment, seed: random.u64(..) }
+        })
+        .collect();
+    losses.sort_unstable();
+    losses
+}
+
+/// A trace on its way.
+struct Replay {
+    disk: Disk,
+    random: Rng,
+    at: usize,
+}
+
+impl Replay {
+    fn new(here: &Path, seed: u64) -> Result<Self, Trouble> {
+        let disk = Disk::of(&here.join("before")).map_err(tool("reading what was there before"))?;
+        Ok(Self { disk, random: Rng::with_seed(seed), at: 0 })
+    }
+
+    fn to(&mut self, records: &[Record], moment: usize) {
+        for record in &records[self.at..moment] {
+            self.disk.apply(record, &mut self.random);
+        }
+        self.at = moment;
+    }
+}
+
+/// Runs the working process; `here` then has what was there `before`, and the `trace`.
+async fn record(
+    program: &Path,
+    here: &Path,
+    work: &Path,
+    round: Round,
+    generation: u32,
+) -> Result<(), Trouble> {
+    let before = here.join("before");
+    empty(&before)?;
+    for entry in fs::read_dir(work).map_err(tool("reading a folder"))? {
+        let entry = entry.map_err(tool("reading a folder"))?;
+        fs::copy(entry.path(), before.join(entry.file_name())).map_err(tool("copying a file"))?;
+    }
+    let variables = Shim::write_to(here)
+        .and_then(|shim| shim.variables(work, Some(&here.join("trace"))))
+        .map_err(tool("the shim"))?;
+    let mut command = Command::new(program);
+    command
+        .arg("work")
+        .args(["--directory".as_ref(), work.as_os_str()])
+        .args(["--seed", &round.seed.wrapping_add(u64::from(generation)).to_string()])
+        .args(["--first", &(u64::from(generation) << 40).to_string()])
+        .envs(variables)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    if round.durability == Durability::ProcessCrash {
+        command.arg("--process-crash");
+    }
+    if round.faults {
+        command.arg("--faults");
+    }
+    let output = command.output().await.map_err(tool(format!("running {}", program.display())))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    broken(format!("the working process ended with {}: {}", output.status, said.trim()))
+}
+
+/// An empty folder of this name.
+pub(crate) fn empty(folder: &Path) -> Result<(), Trouble> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(folder),
+    }
+    .map_err(tool(format!("emptying {}", folder.display())))
+}
+
+/// What the working process is told.
+#[derive(Debug, clap::Args)]
+pub struct Work {
+    /// Where the store is
+    #[arg(long)]
+    directory: PathBuf,
+    /// What everything random follows from
+    #[arg(long)]
+    seed: u64,
+    /// The first number of an operation
+    #[arg(long)]
+    first: u64,
+    /// Durability::ProcessCrash instead of Full
+    #[arg(long)]
+    process_crash: bool,
+    /// Let syncs and writes fail now and then
+    #[arg(long)]
+    faults: bool,
+}
+
+/// The working process: it opens the store, works with pauses, closes it, and does that a few times.
+///
+/// # Errors
+///
+/// When the store breaks a promise by its answers, or there is no shim.
+pub async fn work(options: Work) -> Result<(), Trouble> {
+    let durability = if options.process_crash { Durability::ProcessCrash } else { Durability::Full };
+    let mut random = Rng::with_seed(options.seed);
+    let notes = Arc::new(Marks);
+    let taking = |note: Note| notes.note(&note).map_err(tool("taking a note"));
+    let mut first = options.first;
+    for _ in 0..3 {
+        // A small log, so that it is carried over and begun again many times.
+        let idle = Duration::from_millis(3);
+        let pages = random.u32(4..60);
+        let sqlite =
+            SqliteOptions::new().durability(durability).checkpoint_pages(pages).idle_checkpoint(idle);
+        taking(Note::Opening)?;
+        let store =
+            sqlite.open(options.directory.join(STORE)).await.map_err(unexpected("opening the store"))?;
+        taking(Note::Opened)?;
+        for _ in 0..2 {
+            if options.faults {
+                let (what, fault) = *random
+                    .choice(&[
+                        ("sync", Fault::Eio),
+                        ("write", Fault::Eio),
+                        ("write", Fault::Torn),
+                        ("truncate", Fault::Eio),
+                    ])
+                    .unwrap_or(&("sync", Fault::Eio));
+                door::arm(what, random.u64(1..60), Often::Once, fault).map_err(tool("arming"))?;
+            }
+            let plan = Plan { seed: random.u64(..), senders: 3, operations: Some(12), batch: 12, first };
+            work::run(&store, notes.clone(), &plan).await?;
+            first += 1 << 20;
+            // Idle for long enough to have the log carried over.
+            tokio::time::sleep(2 * idle).await;
+        }
+        taking(Note::Closing)?;
+        let closed = store.close().await;
+        door::disarm().map_err(tool("disarming"))?;
+        match closed {
+            Ok(()) => taking(Note::Closed)?,
+            // The fault may have befallen it.
+            Err(_) if options.faults => {}
+            Err(error) => return Err(unexpected("closing the store")(error)),
+        }
+    }
+    Ok(())
+}
