@@ -319,7 +319,11 @@ fn identify(path: &Path) -> Result<(), StoreError> {
 fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(immutable_uri(path), flags)
+    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+    // After an end in the middle of a checkpoint the header may be ahead of the file's length. The log has the pages that
+    // are missing; without it SQLite calls that damage, unless it is told to take a file as it is.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+    Ok(connection)
 }
 
 /// The schema number, if the file is ours and not newer than we are.

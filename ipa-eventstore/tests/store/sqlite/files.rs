@@ -231,6 +231,34 @@ async fn after_an_unclean_end_the_file_is_checked() {
     store.close().await.unwrap();
 }
 
+/// A process that ends in the middle of a checkpoint leaves a header that is ahead of the file's length: no damage, the log has the
+/// pages that are missing.
+#[tokio::test]
+async fn an_end_in_the_middle_of_a_checkpoint_is_no_damage() {
+    let place = Place::new();
+    let store = place.open().await;
+    let a = stream(&shared(&store), "a", 500).await;
+    let mut file = std::fs::read(place.path()).unwrap();
+    let log = std::fs::read(place.beside("events.db-wal")).unwrap();
+    // A frame: the number of its page first, the page after 24 bytes. A checkpoint begins with page 1, the header's.
+    let frames = log[32..].chunks_exact(24 + 4096);
+    let header = frames.rev().find(|frame| frame[..4] == [0, 0, 0, 1]).unwrap();
+    file[..4096].copy_from_slice(&header[24..]);
+    let pages = u32::from_be_bytes(file[28..32].try_into().unwrap());
+    assert!(file.len() < pages as usize * 4096, "{} bytes, {pages} pages", file.len());
+
+    let crashed = Place::new();
+    std::fs::write(crashed.path(), file).unwrap();
+    std::fs::write(crashed.beside("events.db-wal"), log).unwrap();
+    let beside = SqliteEventStore::open_read_only(crashed.path()).await.unwrap();
+    assert_eq!(beside.stream_version(&a).await.unwrap(), 500);
+    beside.close().await.unwrap();
+    let reopened = crashed.open().await;
+    assert_eq!(reopened.stream_version(&a).await.unwrap(), 500);
+    reopened.close().await.unwrap();
+    store.close().await.unwrap();
+}
+
 /// A log without its store is not taken for a new store's.
 #[tokio::test]
 async fn a_log_without_its_store_is_refused() {
