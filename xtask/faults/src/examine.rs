@@ -28,6 +28,8 @@ const RETRIES: u32 = 3;
 pub struct Examined {
     /// What was in the store at first.
     pub found: Found,
+    /// What is in it now, after it was tried out.
+    pub used: Found,
     /// How long it took to open.
     pub opening: Duration,
 }
@@ -57,9 +59,10 @@ pub async fn examine(
         // What is lost is lost: from here on all that is found counts.
         Promise::Beginning => History::of(found.streams.clone()),
     };
-    try_out(&store, history, TRYING).await?;
+    let tried = found.streams.keys().filter(|stream| stream.starts_with("tried-")).count() as u64;
+    let used = try_out(&store, history, TRYING + (tried << 8)).await?;
     store.close().await.map_err(unexpected("closing the store"))?;
-    Ok(Examined { found, opening })
+    Ok(Examined { found, used, opening })
 }
 
 /// Sends what has no answer again, then something new; all of it must come out, and nothing be there twice.
@@ -67,7 +70,7 @@ pub async fn examine(
 /// # Errors
 ///
 /// When it does not.
-pub async fn try_out(store: &SqliteEventStore, mut history: History, number: u64) -> Result<(), Trouble> {
+pub async fn try_out(store: &SqliteEventStore, mut history: History, number: u64) -> Result<Found, Trouble> {
     let notes = Memory::default();
     let again: Vec<Op> = history.open_ends().cloned().collect();
     for op in &again {
@@ -92,7 +95,9 @@ pub async fn try_out(store: &SqliteEventStore, mut history: History, number: u64
     for note in notes.notes() {
         history.take(usize::MAX, note)?;
     }
-    history.judge(&Found::read(store).await?, Promise::Everything)
+    let found = Found::read(store).await?;
+    history.judge(&found, Promise::Everything)?;
+    Ok(found)
 }
 
 /// SQLite's own checks of the file.

@@ -1,9 +1,9 @@
 //! The command line: the soak, its parts, and the processes that they start.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use store_faults::{power, trouble::Trouble};
+use store_faults::{count, kill, power, trouble::Trouble};
 
 /// Breaks the event store and shows what it promises
 #[derive(Debug, Parser)]
@@ -18,6 +18,12 @@ enum Verb {
     /// A process that works, for losses of power
     #[command(hide = true)]
     Work(power::Work),
+    /// A process that works until it is killed
+    #[command(hide = true)]
+    WorkUntilKilled(kill::Work),
+    /// A process that counts syncs
+    #[command(hide = true)]
+    Count(count::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +46,15 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Trouble> {
     match cli.verb {
         Verb::Work(options) => power::work(options).await,
+        Verb::WorkUntilKilled(options) => kill::work(options).await,
+        Verb::Count(options) => print(&count::count(options).await?),
     }
+}
+
+/// What a parent reads.
+fn print(what: &impl serde::Serialize) -> Result<(), Trouble> {
+    let failed = |source| Trouble::Tool { doing: "writing to stdout".to_owned(), source };
+    let mut line = serde_json::to_vec(what).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    std::io::stdout().write_all(&line).map_err(failed)
 }

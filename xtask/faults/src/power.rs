@@ -10,22 +10,21 @@ mod trace;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::Arc,
     time::Duration,
 };
 
 use fastrand::Rng;
 use ipa_eventstore::{Durability, SqliteOptions};
-use tokio::process::Command;
 
 use self::{disk::Disk, trace::Record};
 use crate::{
     door::{self, Fault, Often},
     examine::{STORE, examine},
+    folder::{copy, empty},
     history::{Found, History, Note, Promise},
-    shim::Shim,
-    trouble::{Trouble, broken, tool, unexpected},
+    process,
+    trouble::{Trouble, tool, unexpected},
     work::{self, Marks, Notes, Plan},
 };
 
@@ -223,43 +222,20 @@ async fn record(
 ) -> Result<(), Trouble> {
     let before = here.join("before");
     empty(&before)?;
-    for entry in fs::read_dir(work).map_err(tool("reading a folder"))? {
-        let entry = entry.map_err(tool("reading a folder"))?;
-        fs::copy(entry.path(), before.join(entry.file_name())).map_err(tool("copying a file"))?;
-    }
-    let variables = Shim::write_to(here)
-        .and_then(|shim| shim.variables(work, Some(&here.join("trace"))))
-        .map_err(tool("the shim"))?;
-    let mut command = Command::new(program);
-    command
-        .arg("work")
-        .args(["--directory".as_ref(), work.as_os_str()])
-        .args(["--seed", &round.seed.wrapping_add(u64::from(generation)).to_string()])
-        .args(["--first", &(u64::from(generation) << 40).to_string()])
-        .envs(variables)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if round.durability == Durability::ProcessCrash {
-        command.arg("--process-crash");
-    }
-    if round.faults {
-        command.arg("--faults");
-    }
-    let output = command.output().await.map_err(tool(format!("running {}", program.display())))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    broken(format!("the working process ended with {}: {}", output.status, said.trim()))
-}
-
-/// An empty folder of this name.
-pub(crate) fn empty(folder: &Path) -> Result<(), Trouble> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir_all(folder),
-    }
-    .map_err(tool(format!("emptying {}", folder.display())))
+    copy(work, &before, &[])?;
+    let seed = round.seed.wrapping_add(u64::from(generation)).to_string();
+    let options = [
+        ("--directory", work.into()),
+        ("--seed", seed.into()),
+        ("--first", (u64::from(generation) << 40).to_string().into()),
+    ];
+    let switches = [
+        (round.durability == Durability::ProcessCrash).then(|| "--process-crash".into()),
+        round.faults.then(|| "--faults".into()),
+    ];
+    let arguments = process::arguments("work", options).chain(switches.into_iter().flatten());
+    process::run(program, work, Some(&here.join("trace")), arguments).await?;
+    Ok(())
 }
 
 /// What the working process is told.
