@@ -199,6 +199,13 @@ impl History {
         self.streams.values().filter_map(|steps| steps.last()).filter(is_open).map(|step| &step.op)
     }
 
+    /// Whether an operation was sent, but is not known to be done.
+    pub fn is_to_do(&self, op: u64) -> bool {
+        let mut steps =
+            self.places.get(&op).and_then(|stream| self.streams.get(stream)).into_iter().flatten();
+        steps.any(|step| step.op.id == op && !matches!(step.end, Some(End::Done { .. })))
+    }
+
     /// How many events were acknowledged.
     pub fn acknowledged(&self) -> u64 {
         let done = |step: &&Step| matches!(step.end, Some(End::Done { .. }));

@@ -12,6 +12,7 @@
 pub mod count;
 mod door;
 mod examine;
+pub mod fault;
 mod folder;
 mod history;
 pub mod kill;

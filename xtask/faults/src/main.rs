@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use store_faults::{count, kill, power, trouble::Trouble};
+use store_faults::{count, fault, kill, power, trouble::Trouble};
 
 /// Breaks the event store and shows what it promises
 #[derive(Debug, Parser)]
@@ -21,6 +21,9 @@ enum Verb {
     /// A process that works until it is killed
     #[command(hide = true)]
     WorkUntilKilled(kill::Work),
+    /// A process whose files fail it
+    #[command(hide = true)]
+    Loop(fault::Options),
     /// A process that counts syncs
     #[command(hide = true)]
     Count(count::Options),
@@ -47,6 +50,7 @@ async fn run(cli: Cli) -> Result<(), Trouble> {
     match cli.verb {
         Verb::Work(options) => power::work(options).await,
         Verb::WorkUntilKilled(options) => kill::work(options).await,
+        Verb::Loop(options) => print(&fault::work(options).await?),
         Verb::Count(options) => print(&count::count(options).await?),
     }
 }

@@ -79,6 +79,16 @@ pub enum Answer {
     Unknown(StoreError),
 }
 
+impl Answer {
+    /// Why it is not done for sure; nothing if it is done.
+    pub fn error(self) -> Option<StoreError> {
+        match self {
+            Self::Done => None,
+            Self::NotDone(error) | Self::Unknown(error) => Some(error),
+        }
+    }
+}
+
 /// Sends an operation once and notes what comes of it. Any answer but these three is a broken promise, since nothing that
 /// is sent is wrong.
 ///
