@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use tracing::{debug, info, warn};
 
 use super::errors::{AtPath, Finding, damaged, opening};
@@ -112,11 +112,25 @@ pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Con
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         // Nothing goes into the log before its commit: what stands there behind the last one is that one's, torn.
         connection.pragma_update(None, "cache_spill", false)?;
+        check_writable(&connection)?;
         Ok((connection, mode))
     };
     let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
     check_wal(path, &mode)?;
     Ok(connection)
+}
+
+/// SQLite falls back to reading alone where it cannot open the file, or its log, for writing, and would say so at the first write.
+fn check_writable(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.is_readonly(MAIN_DB)? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(rusqlite::Error::SqliteFailure(code, None));
+    }
+    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        // Somebody else is writing, so it can be written.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+        other => other,
+    }
 }
 
 /// A connection that cannot write and never checkpoints.
