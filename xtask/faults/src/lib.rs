@@ -9,11 +9,13 @@
 //! Files are broken by a small C library that is preloaded into a process of its own (`shim`, steered by `door`), so
 //! there is no unsafe code here either. [`soak`] does all three for as long as one likes; short parts are ordinary tests.
 
+pub mod busy;
 pub mod count;
 mod door;
 mod examine;
 pub mod fault;
 mod folder;
+pub mod full;
 mod history;
 pub mod kill;
 pub mod power;

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use store_faults::{count, fault, kill, power, trouble::Trouble};
+use store_faults::{busy, count, fault, full, kill, power, trouble::Trouble};
 
 /// Breaks the event store and shows what it promises
 #[derive(Debug, Parser)]
@@ -24,6 +24,12 @@ enum Verb {
     /// A process whose files fail it
     #[command(hide = true)]
     Loop(fault::Options),
+    /// A process whose disk is full
+    #[command(hide = true)]
+    Full(full::Options),
+    /// A process that holds the store's lock for writing
+    #[command(hide = true)]
+    Hold(busy::Options),
     /// A process that counts syncs
     #[command(hide = true)]
     Count(count::Options),
@@ -51,6 +57,8 @@ async fn run(cli: Cli) -> Result<(), Trouble> {
         Verb::Work(options) => power::work(options).await,
         Verb::WorkUntilKilled(options) => kill::work(options).await,
         Verb::Loop(options) => print(&fault::work(options).await?),
+        Verb::Full(options) => print(&full::work(options).await?),
+        Verb::Hold(options) => busy::hold(options),
         Verb::Count(options) => print(&count::count(options).await?),
     }
 }
