@@ -149,16 +149,18 @@ pub fn shared_args(options: &Options) -> Vec<OsString> {
     args
 }
 
+/// Runs the command in our place; its exit code becomes ours.
 #[cfg(unix)]
-fn hand_over(mut command: Command) -> Result<u8> {
+pub fn hand_over(mut command: Command) -> Result<u8> {
     use std::os::unix::process::CommandExt;
 
     let error = command.exec();
     Err(Error::failed(format!("cannot run {}: {error}", command.get_program().display())))
 }
 
+/// Runs the command and gives back its exit code.
 #[cfg(not(unix))]
-fn hand_over(mut command: Command) -> Result<u8> {
+pub fn hand_over(mut command: Command) -> Result<u8> {
     let status = command
         .status()
         .map_err(|error| Error::failed(format!("cannot run {}: {error}", command.get_program().display())))?;

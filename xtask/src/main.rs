@@ -11,6 +11,7 @@ mod layers;
 mod metadata;
 mod mutants;
 mod run;
+mod soak;
 mod test;
 #[cfg(test)]
 mod testing;
@@ -62,6 +63,10 @@ enum Verb {
     ///
     /// Exit codes: 0 every change was noticed, 1 some were not, 2 the shard makes no sense.
     Mutants(mutants::Options),
+    /// Break things at random, for as long as you like, and check that every promise is kept
+    ///
+    /// Exit codes: 0 all were kept, 1 one was not, 2 it could not be run, 130 interrupted (and all were kept so far).
+    Soak(soak::Options),
     /// Run format, layers, clippy, check, test, docs, demo (a short kill loop) and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Layers => layers::run().map(|()| 0),
         Verb::Cases(options) => cases::run(&options).map(|()| 0),
         Verb::Mutants(options) => mutants::run(&options).map(|()| 0),
+        Verb::Soak(options) => soak::run(&options),
         Verb::Ci => ci::run().map(|()| 0),
     };
     match result {
@@ -130,6 +136,13 @@ mod tests {
         assert_eq!(options.rest, ["--fresh", "--parallel", "2"]);
         assert!(parse("xtask demo --kill-loop 0").is_err());
         assert!(parse("xtask demo --kill-loop").is_err());
+    }
+
+    #[test]
+    fn a_soak_ends_by_minutes_or_by_kills() {
+        let Verb::Soak(options) = parse("xtask soak --store --kills 1000 --json").unwrap() else { panic!() };
+        assert!(options.store && options.json && options.kills == Some(1000) && options.minutes.is_none());
+        assert!(parse("xtask soak --store --minutes 0").is_err());
     }
 
     #[test]

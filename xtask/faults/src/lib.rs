@@ -21,5 +21,6 @@ pub mod kill;
 pub mod power;
 mod process;
 mod shim;
+pub mod soak;
 pub mod trouble;
 mod work;

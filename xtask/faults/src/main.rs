@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use store_faults::{busy, count, fault, full, kill, power, trouble::Trouble};
+use store_faults::{busy, count, fault, full, kill, power, soak, trouble::Trouble};
 
 /// Breaks the event store and shows what it promises
 #[derive(Debug, Parser)]
@@ -15,6 +15,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Kill a working process at random moments, let operations on files fail, lose the power, and check every promise
+    ///
+    /// Exit codes: 0 every promise was kept, 1 one was not, 2 it could not be run, 130 interrupted (and none was broken so far).
+    Soak(soak::Options),
+    /// Build what a loss of power left once more, as a failed round says
+    Lose(power::Again),
     /// A process that works, for losses of power
     #[command(hide = true)]
     Work(power::Work),
@@ -44,7 +50,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(Cli::parse())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(trouble) => {
             eprintln!("error: {trouble}");
             ExitCode::from(trouble.code())
@@ -52,8 +58,16 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Trouble> {
+async fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     match cli.verb {
+        Verb::Soak(options) => {
+            let program = std::env::current_exe();
+            let program = program
+                .map_err(|source| Trouble::Tool { doing: "finding this program".to_owned(), source })?;
+            let summary = soak::run(&program, options).await?;
+            return Ok(if summary.interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS });
+        }
+        Verb::Lose(options) => power::again(&options),
         Verb::Work(options) => power::work(options).await,
         Verb::WorkUntilKilled(options) => kill::work(options).await,
         Verb::Loop(options) => print(&fault::work(options).await?),
@@ -61,6 +75,7 @@ async fn run(cli: Cli) -> Result<(), Trouble> {
         Verb::Hold(options) => busy::hold(options),
         Verb::Count(options) => print(&count::count(options).await?),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// What a parent reads.

@@ -67,12 +67,7 @@ pub struct Loss {
 /// # Errors
 ///
 /// When a promise is broken, or the round cannot be run.
-pub async fn round(
-    program: &Path,
-    folder: &Path,
-    round: Round,
-    progress: impl Fn(),
-) -> Result<Tally, Trouble> {
+pub async fn round(program: &Path, folder: &Path, round: Round) -> Result<Tally, Trouble> {
     let mut random = Rng::with_seed(round.seed);
     let mut tally = Tally::default();
     // The work, and once more from a disk that has lost its power.
@@ -89,7 +84,7 @@ pub async fn round(
         record(program, &here, &work, round, generation).await?;
         let records = trace::read(&here.join("trace")).map_err(tool("reading the trace"))?;
         losses = choose(&records, round.images / (1 + 2 * generation), &mut random);
-        start = losing(&here, &start, &records, &losses, round, &mut tally, &progress).await?;
+        start = losing(&here, &start, &records, &losses, round, &mut tally).await?;
     }
     Ok(tally)
 }
@@ -108,7 +103,6 @@ async fn losing(
     losses: &[Loss],
     round: Round,
     tally: &mut Tally,
-    progress: &impl Fn(),
 ) -> Result<Start, Trouble> {
     let promise = match round.durability {
         Durability::Full => Promise::Everything,
@@ -141,21 +135,50 @@ async fn losing(
                 empty(&image)?;
                 rebuild(here, round.seed, *loss, &image)?;
                 return Err(trouble.at(format!(
-                    "power lost after record {} of {}/trace, left as {}; the same again with --seed {} --trace {} \
-                     --moment {} --loss {}",
+                    "power lost after record {} of {here}/trace, which left {}; the same again: store-faults lose \
+                     --trace {here} --seed {} --moment {} --loss {} --into FOLDER",
                     loss.moment,
-                    here.display(),
                     image.display(),
                     round.seed,
-                    here.display(),
                     loss.moment,
-                    loss.seed
+                    loss.seed,
+                    here = here.display(),
                 )));
             }
         }
-        progress();
     }
     Ok(last)
+}
+
+/// One loss of power once more, from its trace.
+#[derive(Debug, clap::Args)]
+pub struct Again {
+    /// The folder that has the trace
+    #[arg(long)]
+    trace: PathBuf,
+    /// The seed of the round
+    #[arg(long)]
+    seed: u64,
+    /// How many records had happened
+    #[arg(long)]
+    moment: usize,
+    /// What the drawing follows from
+    #[arg(long)]
+    loss: u64,
+    /// Where to put what the loss of power leaves; an empty folder
+    #[arg(long)]
+    into: PathBuf,
+}
+
+/// Builds what a loss of power left once more.
+///
+/// # Errors
+///
+/// When there is no trace, or the folder cannot be written.
+pub fn again(options: &Again) -> Result<(), Trouble> {
+    let loss = Loss { moment: options.moment, seed: options.loss };
+    empty(&options.into)?;
+    rebuild(&options.trace, options.seed, loss, &options.into)
 }
 
 /// The directory that this loss of power left, built again from the trace in `here`.

@@ -10,7 +10,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_store-faults");
 
 async fn lose_power(round: Round) {
     let folder = tempfile::tempdir().unwrap();
-    match power::round(Path::new(PROGRAM), folder.path(), round, || {}).await {
+    match power::round(Path::new(PROGRAM), folder.path(), round).await {
         Ok(tally) => println!("{tally:?}"),
         Err(trouble) => panic!("{trouble} (kept in {})", folder.keep().display()),
     }
