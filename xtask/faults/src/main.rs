@@ -1,6 +1,6 @@
 //! The command line: the soak, its parts, and the processes that they start.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use store_faults::{busy, count, fault, full, kill, power, soak, trouble::Trouble};
@@ -19,6 +19,8 @@ enum Verb {
     ///
     /// Exit codes: 0 every promise was kept, 1 one was not, 2 it could not be run, 130 interrupted (and none was broken so far).
     Soak(soak::Options),
+    /// Lose the power of a working process many times
+    Power(power::Rounds),
     /// Build what a loss of power left once more, as a failed round says
     Lose(power::Again),
     /// A process that works, for losses of power
@@ -67,6 +69,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Trouble> {
             let summary = soak::run(&program, options).await?;
             return Ok(if summary.interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS });
         }
+        Verb::Power(options) => power::rounds(&program()?, &options).await,
         Verb::Lose(options) => power::again(&options),
         Verb::Work(options) => power::work(options).await,
         Verb::WorkUntilKilled(options) => kill::work(options).await,
@@ -84,4 +87,10 @@ fn print(what: &impl serde::Serialize) -> Result<(), Trouble> {
     let mut line = serde_json::to_vec(what).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
     std::io::stdout().write_all(&line).map_err(failed)
+}
+
+/// This program, for the processes that it starts.
+fn program() -> Result<PathBuf, Trouble> {
+    let failed = |source| Trouble::Tool { doing: "finding this program".to_owned(), source };
+    std::env::current_exe().map_err(failed)
 }

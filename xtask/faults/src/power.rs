@@ -150,6 +150,50 @@ async fn losing(
     Ok(last)
 }
 
+/// Rounds of nothing but losses of power.
+#[derive(Debug, clap::Args)]
+pub struct Rounds {
+    /// How many rounds
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: u64,
+    /// The seed of the first round; each further one has the next [default: another one each time]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// How many losses of power a round has
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    images: u32,
+    /// Durability::ProcessCrash instead of Full
+    #[arg(long)]
+    process_crash: bool,
+    /// Let syncs and writes fail now and then
+    #[arg(long)]
+    faults: bool,
+}
+
+/// Runs rounds and prints a line each.
+///
+/// # Errors
+///
+/// At the first broken promise, whose round is then left in a folder.
+pub async fn rounds(program: &Path, options: &Rounds) -> Result<(), Trouble> {
+    let first = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    for seed in (0..options.rounds).map(|number| first.wrapping_add(number)) {
+        let durability = if options.process_crash { Durability::ProcessCrash } else { Durability::Full };
+        let folder = tempfile::tempdir().map_err(tool("making a folder"))?;
+        let one = Round { seed, durability, images: options.images, faults: options.faults };
+        match round(program, folder.path(), one).await {
+            Ok(Tally { images, slowest_open, .. }) => {
+                println!("seed {seed}: {images} losses of power, the slowest opening {slowest_open:.1?}");
+            }
+            Err(trouble) => {
+                let _ = folder.keep();
+                return Err(trouble.at(format!("seed {seed}")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// One loss of power once more, from its trace.
 #[derive(Debug, clap::Args)]
 pub struct Again {
