@@ -10,7 +10,7 @@
  *   /ipa-faults/arm/OPS/N/once|ever/FAULT   count from here on, and let the N-th of OPS fail, or all from the N-th on
  *   /ipa-faults/disarm                      let nothing fail any more; what was counted stays
  *   /ipa-faults/counts                      what was counted since it was armed
- *   /ipa-faults/held                        wait until an operation is held
+ *   /ipa-faults/held                        wait until an operation is held, for 10 s at most
  *   /ipa-faults/release                     let it go on
  *   /ipa-faults/mark/TEXT                   put a text into the trace
  *
@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum op { OPEN, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, OPS };
@@ -45,6 +46,7 @@ static const char *const FAULT_NAMES[FAULTS] = {"", "EIO", "ENOSPC", "TORN", "SH
 
 #define DOOR "/ipa-faults/"
 #define DESCRIPTORS 4096
+#define PATIENCE 10
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -190,8 +192,12 @@ static int command(const char *path) {
         return answer("");
     }
     if (strcmp(text, "held") == 0) {
-        while (!held) pthread_cond_wait(&changed, &lock);
-        return answer("");
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += PATIENCE;
+        int late = 0;
+        while (!held && !late) late = pthread_cond_timedwait(&changed, &lock, &until);
+        return held ? answer("") : (errno = ETIMEDOUT, -1);
     }
     if (strcmp(text, "release") == 0) {
         armed = 0;

@@ -117,7 +117,7 @@ pub fn counts() -> io::Result<Counts> {
 ///
 /// # Errors
 ///
-/// When the process runs without the shim.
+/// When none is within 10 s, or the process runs without the shim.
 pub fn held() -> io::Result<()> {
     command("held").map(drop)
 }
