@@ -117,6 +117,13 @@ pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Con
     };
     let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
     check_wal(path, &mode)?;
+    // The log may just have been created. SQLite syncs its name too, with the first commit, but does not mind if that fails.
+    sync_directory(path).map_err(|source| StoreError::CannotOpen {
+        path: path.to_owned(),
+        doing: "sync the directory of",
+        remedy: "check that its disk is sound, and that the directory may be read",
+        source: Arc::new(source),
+    })?;
     Ok(connection)
 }
 
