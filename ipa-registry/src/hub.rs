@@ -10,16 +10,13 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
-
-use crate::error::TryRecvError;
+use crate::{
+    error::TryRecvError,
+    sync::{AtomicBool, Mutex, Notify, RwLock},
+};
 
 /// A change of a [`Registry`](crate::Registry) or of [`Groups`](crate::Groups), as subscribers see it.
 ///

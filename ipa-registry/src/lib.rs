@@ -201,6 +201,7 @@ mod shard;
 mod shards;
 mod slot;
 mod subscription;
+mod sync;
 
 pub use error::{AlreadyRegistered, RecvError, TryRecvError};
 pub use groups::Groups;

@@ -12,14 +12,10 @@ use std::{
     borrow::Borrow,
     hash::{BuildHasher, Hash},
     mem,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use hashbrown::{HashTable, hash_table};
-use parking_lot::{RwLock, RwLockWriteGuard};
 use rustc_hash::FxBuildHasher;
 
 use crate::{
@@ -29,6 +25,7 @@ use crate::{
     membership::Membership,
     registration::Registration,
     slot::{Bucket, Entry, Group, Single, Slot},
+    sync::{AtomicUsize, RwLock, RwLockWriteGuard},
 };
 
 /// How many shards a registry has: fixed, and a power of two. Two lookups at the same time meet in one shard
