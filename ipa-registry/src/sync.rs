@@ -14,19 +14,16 @@ pub(crate) use tokio::sync::Notify;
 #[cfg(ipa_interleavings)]
 pub(crate) use self::model::{AtomicBool, AtomicUsize, Mutex, Notify, RwLock, RwLockWriteGuard};
 
-/// Loom's types with the faces of those above.
+/// Loom's types with the faces of those above, which know no poison.
 #[cfg(ipa_interleavings)]
 mod model {
-    use std::sync::atomic::Ordering;
+    use std::sync::{PoisonError, atomic::Ordering};
 
+    use loom::sync::{MutexGuard, RwLockReadGuard};
     pub(crate) use loom::sync::{
         RwLockWriteGuard,
         atomic::{AtomicBool, AtomicUsize},
     };
-    use loom::sync::{MutexGuard, RwLockReadGuard};
-
-    // Loom poisons as the standard library does; nothing panics under a lock here, and a test that fails is over.
-    const POISONED: &str = "a panic under a lock";
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -36,7 +33,7 @@ mod model {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect(POISONED)
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
@@ -48,15 +45,15 @@ mod model {
         }
 
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-            self.0.read().expect(POISONED)
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-            self.0.write().expect(POISONED)
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
         }
 
         pub(crate) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().expect(POISONED)
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }
     }
 

@@ -75,7 +75,7 @@ fn one_wins(registry: &Registry<&'static str, u32>, attempts: Vec<Register>) {
     assert_eq!(registry.count(), 0);
 }
 
-/// RG-01 of two threads that register a key one wins.
+/// Of two threads that register a key one wins.
 #[test]
 fn of_two_that_register_one_wins() {
     all(|| {
@@ -89,7 +89,7 @@ fn of_two_that_register_one_wins() {
     });
 }
 
-/// RG-01 of three threads that register a key one wins.
+/// Of three threads that register a key one wins.
 #[test]
 fn of_three_that_register_one_wins() {
     all(|| {
@@ -137,7 +137,7 @@ fn register_drop_and_lookup() {
     });
 }
 
-/// RG-26 a drop removes its own entry, whoever has the key by then.
+/// A drop removes its own entry, whoever has the key by then.
 #[test]
 fn a_drop_never_removes_a_later_entry() {
     all(|| {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::oneshot;
 
 use crate::inbox::{Closed, Inbox, Refused};
 use crate::log;
+use crate::sync::{Mutex, oneshot, time};
 
 /// How a server's mailbox is bounded.
 ///
@@ -116,7 +115,7 @@ impl<M: Send + 'static> Address<M> {
             })?;
             answer.await.map_err(|_| CallError::Gone)
         };
-        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(CallError::TimedOut(timeout)))
+        time::timeout(timeout, asked).await.unwrap_or(Err(CallError::TimedOut(timeout)))
     }
 
     /// Sends, without an answer. `Ok` says that it is queued; if the server ends before it gets there, the message is dropped

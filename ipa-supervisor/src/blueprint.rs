@@ -3,8 +3,6 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::driver::{Driver, Surroundings};
 use crate::error::{SpecError, StartError};
 use crate::handle::{Handle, StopOnDrop};
@@ -13,6 +11,7 @@ use crate::lineage;
 use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
 use crate::spec::ChildSpec;
+use crate::sync::{oneshot, task};
 
 #[derive(Default)]
 pub(crate) struct Blueprint {
@@ -51,7 +50,7 @@ impl Blueprint {
         let driver = self.driver(port, Lease::root(), false)?;
         let strong = Arc::new(StopOnDrop(handle.clone()));
         let (ready, up) = oneshot::channel();
-        tokio::spawn(root(driver, ready));
+        task::spawn(root(driver, ready));
         match up.await {
             Ok(Ok(())) => Ok((handle, strong)),
             Ok(Err(error)) => {

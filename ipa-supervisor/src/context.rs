@@ -5,8 +5,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::SetOnce;
-
 use crate::handle::SupervisorRef;
 use crate::lease::Lease;
 use crate::log;
@@ -17,6 +15,7 @@ use crate::pulse::Pulse;
 use crate::reason::{Cause, ExitReason};
 use crate::scope::Scope;
 use crate::spec::ChildId;
+use crate::sync::SetOnce;
 
 /// A child's view of its own incarnation. Cheap to clone.
 ///

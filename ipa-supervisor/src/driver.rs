@@ -6,11 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::SetOnce;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
-
 use crate::context::Context;
 use crate::error::{StartError, StuckChild};
 use crate::incarnation::{Body, Manner};
@@ -27,6 +22,11 @@ use crate::pulse::Pulse;
 use crate::reason::{Cause, ExitReason};
 use crate::scope::{Scope, ScopeEnd};
 use crate::spec::{ChildSpec, Factory};
+use crate::sync::{
+    Mutex, SetOnce,
+    task::{self, AbortHandle},
+    time::{self, Instant},
+};
 
 /// What a loop is made with, beside its machine.
 #[derive(Clone, Default)]
@@ -181,7 +181,7 @@ impl Driver {
             Some(deadline) => tokio::select! {
                 biased;
                 message = self.port.inbox.pop() => message,
-                () = tokio::time::sleep_until(deadline) => return self.feed(Event::Tick),
+                () = time::sleep_until(deadline) => return self.feed(Event::Tick),
             },
         };
         self.receive(message);
@@ -313,7 +313,7 @@ impl Driver {
             },
         };
         let life = body.live(self.surroundings.directory.clone());
-        let task = tokio::spawn(CURRENT.scope(lineage, life)).abort_handle();
+        let task = task::spawn(CURRENT.scope(lineage, life)).abort_handle();
         slot.running = Some(Running { incarnation, stop, pulse, task });
     }
 

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::error::{
     Closed, DeleteChildError, RestartChildError, ShutdownError, StartChildError, TerminateChildError,
 };
@@ -14,6 +12,7 @@ use crate::message::{COMMANDS, Message, Port, STOPS};
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildId, ChildSpec};
+use crate::sync::oneshot;
 
 /// What a start came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use crate::sync::{Mutex, Notify, Semaphore, TryAcquireError};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
 pub(crate) struct Inbox<T, const LANES: usize> {
@@ -79,8 +78,8 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
                 self.insert(lane, Item { value, bounded: true })
                     .map_err(|Closed(value)| Refused::Closed(value))
             }
-            Err(tokio::sync::TryAcquireError::NoPermits) => Err(Refused::Full(value)),
-            Err(tokio::sync::TryAcquireError::Closed) => Err(Refused::Closed(value)),
+            Err(TryAcquireError::NoPermits) => Err(Refused::Full(value)),
+            Err(TryAcquireError::Closed) => Err(Refused::Closed(value)),
         }
     }
 

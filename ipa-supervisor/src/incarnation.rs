@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::lease::Lease;
@@ -24,6 +22,10 @@ use crate::ports::Directory;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::scope::ScopeEnd;
 use crate::spec::Factory;
+use crate::sync::{
+    runtime::{Handle, RuntimeFlavor},
+    task, time,
+};
 
 /// What an incarnation consists of. Fields drop in this order; that order is the guarantee.
 pub(crate) struct Body {
@@ -101,7 +103,7 @@ impl Body {
         // The push has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
         // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
         if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            tokio::task::yield_now().await;
+            task::yield_now().await;
         }
         Ok(())
     }
@@ -139,7 +141,7 @@ impl Body {
         let mut terminate = Call::new(child.terminate(&mut cx, &reason));
         let ended = match bound {
             None => Some(terminate.finish().await),
-            Some(bound) => match tokio::time::timeout(bound, terminate.finish()).await {
+            Some(bound) => match time::timeout(bound, terminate.finish()).await {
                 Ok(ended) => Some(ended),
                 Err(_late) => terminate.cancel().err().map(Err),
             },

@@ -12,13 +12,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::child::End;
 use crate::machine::{Incarnation, SlotId};
 use crate::message::Port;
 use crate::message::{Message, REPORTS};
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
 
 /// What keeps an incarnation of a child from having ended. Cheap to clone.
 ///

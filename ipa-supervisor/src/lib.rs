@@ -72,6 +72,8 @@ mod handle;
 mod inbox;
 mod incarnation;
 mod intensity;
+#[cfg(all(test, ipa_interleavings))]
+mod interleavings;
 mod lease;
 mod lineage;
 mod log;
@@ -88,6 +90,7 @@ mod scope;
 mod server;
 mod spec;
 mod supervisor;
+mod sync;
 
 pub use async_trait::async_trait;
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::machine::SlotId;
 use crate::message::Port;
+use crate::sync::task_local;
 
-tokio::task_local! {
+task_local! {
     pub(crate) static CURRENT: Arc<Lineage>;
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{SetOnce, oneshot};
-
 use crate::child::End;
 use crate::inbox::Inbox;
 use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::ChildSpec;
+use crate::sync::{SetOnce, oneshot};
 
 /// The lane of stops: a stop that is queued is seen before the exits that are, so that nothing is restarted in vain.
 pub(crate) const STOPS: usize = 0;

@@ -2,7 +2,9 @@
 //!
 //! A child may say so in a tight loop; what that costs the supervisor's queue is one place.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::AtomicBool;
 
 /// Shared by an incarnation and its supervisor's loop.
 #[derive(Debug, Default)]
