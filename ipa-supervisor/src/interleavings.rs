@@ -11,6 +11,7 @@ mod handshake;
 mod inbox;
 mod lease;
 mod orders;
+mod pulse;
 
 use std::sync::Arc;
 

@@ -8,11 +8,11 @@ pub(crate) mod model;
 
 #[cfg(ipa_interleavings)]
 pub(crate) use self::model::{
-    AtomicBool, Mutex, Notify, Semaphore, SetOnce, TryAcquireError, oneshot, runtime, task, task_local, time,
+    AtomicU8, Mutex, Notify, Semaphore, SetOnce, TryAcquireError, oneshot, runtime, task, task_local, time,
 };
 
 #[cfg(not(ipa_interleavings))]
-pub(crate) use std::sync::atomic::AtomicBool;
+pub(crate) use std::sync::atomic::AtomicU8;
 
 #[cfg(not(ipa_interleavings))]
 pub(crate) use parking_lot::Mutex;

@@ -5,14 +5,14 @@
 //!   from tokio, which checks them with loom itself.
 //! - `Mutex`, tasks and task-locals are shuttle's.
 //! - The clock stands still until a scenario moves it, so a timer fires when the scenario says, and at no other time.
-//! - `AtomicBool` is loom's, not shuttle's, which knows no weak memory. Only `pulse.rs` uses it, and only its own scenarios run it.
+//! - `AtomicU8` is loom's, not shuttle's, which knows no weak memory. Only `pulse.rs` uses it, and only its own scenarios run it.
 //!
 //! Reference counts are the standard library's: a scenario marks what matters of them by a `point`.
 
 use std::future::Future;
 use std::sync::PoisonError;
 
-pub(crate) use loom::sync::atomic::AtomicBool;
+pub(crate) use loom::sync::atomic::AtomicU8;
 pub(crate) use tokio::sync::TryAcquireError;
 
 pub(crate) mod task_local;
