@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    cases, demo, layers,
+    cases, demo, interleavings, layers,
     run::{self, Error, Result},
     test,
 };
@@ -24,7 +24,7 @@ struct Stage {
 }
 
 /// The stages, the quickest to fail first.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "format", repeat: "cargo fmt --all --check", run: format },
     Stage { name: "layers", repeat: "cargo xtask layers", run: layers::run },
     Stage {
@@ -39,6 +39,11 @@ const STAGES: [Stage; 8] = [
         run: || run::check(run::cargo(["check", "--workspace"])),
     },
     Stage { name: "test", repeat: "cargo xtask test", run: || test::run(&[]) },
+    Stage {
+        name: "threads",
+        repeat: "cargo xtask interleavings",
+        run: || interleavings::run(&interleavings::Options::short()),
+    },
     Stage {
         name: "docs",
         repeat: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps",

@@ -6,6 +6,7 @@
 mod cases;
 mod ci;
 mod demo;
+mod interleavings;
 mod kill_loop;
 mod layers;
 mod metadata;
@@ -50,6 +51,10 @@ enum Verb {
     ///
     /// Exit codes: the example's own; with --kill-loop 0 all rounds are well, 1 a violation, 2 bad usage.
     Demo(demo::Options),
+    /// Run the registry and the supervisor's handshakes through the interleavings of their threads, under loom and shuttle
+    ///
+    /// The first run builds into a target folder of its own. Exit codes: 0 every scenario holds, 1 not; the seed is printed.
+    Interleavings(interleavings::Options),
     /// Check that the crates of the stack use one another downward only
     ///
     /// Reads `cargo metadata` (dev- and build-dependencies included). Exit codes: 0 they do, 1 not.
@@ -67,7 +72,7 @@ enum Verb {
     ///
     /// Exit codes: 0 all were kept, 1 one was not, 2 it could not be run, 130 interrupted (and all were kept so far).
     Soak(soak::Options),
-    /// Run format, layers, clippy, check, test, docs, demo (a short kill loop) and cases, up to the first failure
+    /// Run format, layers, clippy, check, test, interleavings (few), docs, demo (a short kill loop) and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
     Ci,
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_from(args(env::args_os())).verb {
         Verb::Test { args } => test::run(&args).map(|()| 0),
         Verb::Demo(options) => demo::run(&options),
+        Verb::Interleavings(options) => interleavings::run(&options).map(|()| 0),
         Verb::Layers => layers::run().map(|()| 0),
         Verb::Cases(options) => cases::run(&options).map(|()| 0),
         Verb::Mutants(options) => mutants::run(&options).map(|()| 0),
