@@ -387,6 +387,22 @@ fn a_subscriber_that_leaves_takes_nothing_from_the_others() {
     });
 }
 
+/// One leaves as another comes: the one who came gets what follows, and so does one who was there all the time.
+#[test]
+fn one_subscriber_leaves_as_another_comes() {
+    all(|| {
+        let registry = Registry::new();
+        let mut stays = registry.subscribe();
+        let leaves = registry.subscribe();
+        let leaver = thread::spawn(move || drop(leaves));
+        let mut comes = registry.subscribe();
+        leaver.join().unwrap();
+        drop(register(&registry, 1));
+        assert_eq!(drain(&mut comes).0.len(), 2);
+        assert_eq!(drain(&mut stays).0.len(), 2);
+    });
+}
+
 /// Members join and leave while a message is dispatched: each member is called once at most, in the order of joining, and never after
 /// its leaving was done.
 #[test]
