@@ -10,6 +10,7 @@ mod address;
 mod handshake;
 mod inbox;
 mod lease;
+mod model;
 mod orders;
 mod pulse;
 

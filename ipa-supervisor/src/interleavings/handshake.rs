@@ -389,6 +389,34 @@ fn a_kill_as_the_child_gets_up() {
     });
 }
 
+/// A nested supervisor is killed while its own child gets up, so that its loop is dropped in the middle of whatever it was at: the kill
+/// is answered when the child is gone as well.
+#[test]
+fn a_nested_loop_is_dropped_as_its_child_gets_up() {
+    many(|| {
+        block_on(async {
+            let play = Arc::new(Play::default());
+            let outer = supervisor(&play).await;
+            let nested = ChildSpec::supervisor("nested", {
+                let play = play.clone();
+                move || Supervisor::builder().child(play.spec(Restart::Permanent))
+            });
+            let start = spawn({
+                let outer = outer.downgrade();
+                async move { outer.start_child(nested.shutdown(Shutdown::BrutalKill)).await }
+            });
+            match outer.terminate_child("nested").await {
+                Ok(()) => assert_eq!(play.alive(), 0, "Ok, and its child was not gone"),
+                Err(TerminateChildError::NotFound) => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(matches!(start.await.unwrap(), Ok(_) | Err(StartChildError::Cancelled)));
+            outer.shutdown().await.unwrap();
+            assert_eq!(play.alive(), 0);
+        });
+    });
+}
+
 /// An initial child fails as it is told to quit, or comes up first: the start of the supervisor says which, once.
 #[test]
 fn an_initial_start_and_a_crash() {
