@@ -40,6 +40,15 @@ const SUITES: [(&[&str], &[&str]); 2] = [
     (&["-p", "ipa-supervisor", "--lib"], &["interleavings::"]),
 ];
 
+/// Optimizing dependencies takes longer here than it saves, but for what does each switch of tasks.
+const PROFILE: [&str; 5] = [
+    "profile.dev.package.\"*\".opt-level=0",
+    "profile.dev.package.corosensei.opt-level=1",
+    "profile.dev.package.shuttle-engine.opt-level=1",
+    "profile.dev.package.shuttle-std.opt-level=1",
+    "profile.dev.package.smallvec.opt-level=1",
+];
+
 /// Runs all scenarios.
 ///
 /// # Errors
@@ -80,6 +89,7 @@ pub fn run(options: &Options) -> Result {
 fn command(suite: &[&str], runner: &[&str], iterations: NonZeroU64, seed: u64) -> Command {
     let mut command = run::cargo(["test", "--no-fail-fast"]);
     command
+        .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
         .args(suite)
         .arg("--target-dir")
         .arg(target())
