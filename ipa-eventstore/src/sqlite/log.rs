@@ -78,6 +78,8 @@ pub(super) fn walk(log: &Path) -> io::Result<Log> {
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: u64 = 512;
 const MAGIC: u32 = 0x377f_0682;
 const FORMAT: u32 = 3_007_000;
 
@@ -112,6 +114,11 @@ impl Header {
         salt.copy_from_slice(&bytes[16..24]);
         // At most 65,536, checked above.
         Some(Self { big_endian, page_size: page_size as usize, salt, sum })
+    }
+
+    /// Where a frame begins, by its number from 1.
+    fn place(&self, frame: u64) -> u64 {
+        HEADER as u64 + (frame - 1) * (FRAME_HEADER + self.page_size) as u64
     }
 }
 
@@ -161,6 +168,8 @@ impl Walk {
     fn take(&mut self, frame: &[u8]) {
         let (page, commit) = (word(frame, 0), word(frame, 4) != 0);
         let ours = frame[8..16] == self.header.salt && page != 0;
+        // Page and mark are in one sector and the salts in the next: after a power loss the one may be new and the other old.
+        let split = (self.header.place(self.number) + 8).is_multiple_of(SECTOR);
         let stored = (word(frame, 16), word(frame, 20));
         let content = |sum| {
             let sum = checksum(self.header.big_endian, sum, &frame[..8]);
@@ -201,12 +210,13 @@ impl Walk {
         }
         behind.frames += 1;
         // A later transaction: what goes on from a commit, or a second commit.
-        behind.later |= (behind.after_commit && fits) || (commit && behind.commits > 0);
+        let believed = fits || !split;
+        behind.later |= (behind.after_commit && fits) || (commit && believed && behind.commits > 0);
         // Or, where a commit's mark is what is wrong, a page that its transaction has already. The frame of a commit itself may repeat
         // one, if another program let its cache spill.
-        behind.repeated |= behind.commits == 0 && !self.pages.insert(page) && !commit;
-        behind.commits += u64::from(commit);
-        behind.after_commit = commit;
+        behind.repeated |= believed && behind.commits == 0 && !self.pages.insert(page) && !commit;
+        behind.commits += u64::from(commit && believed);
+        behind.after_commit = commit && believed;
     }
 
     fn finish(self) -> Log {
@@ -214,7 +224,7 @@ impl Walk {
         let end = match self.behind {
             Some(behind) if behind.later || (behind.repeated && behind.commits > 0) => End::Cut {
                 frame: behind.frame,
-                byte: HEADER as u64 + (behind.frame - 1) * (FRAME_HEADER + self.header.page_size) as u64,
+                byte: self.header.place(behind.frame),
                 commits: behind.commits,
                 frames: behind.frames,
             },

@@ -337,10 +337,13 @@ fn identify(path: &Path) -> Result<(), StoreError> {
     check_identity(&connection, path).map(|_| ())
 }
 
+/// How a file is looked at with [`immutable_uri`].
+const IMMUTABLE: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI).union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// The file as it stands, without its log.
 fn immutable(path: &Path) -> rusqlite::Result<Connection> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+    let connection = Connection::open_with_flags(immutable_uri(path), IMMUTABLE)?;
     // After an end in the middle of a checkpoint the header may be ahead of the file's length. The log has the pages that
     // are missing; without it SQLite calls that damage, unless it is told to take a file as it is.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
@@ -368,31 +371,25 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreErro
 
 /// Refuses a file that is shorter than its header says; SQLite would find out at the first read of what is missing. Only where there
 /// is no log, which may have the pages that are not in the file yet.
+///
+/// Asked of SQLite, not of the file: whoever opens and closes the file beside SQLite takes its locks away from the whole process.
 fn check_length(path: &Path) -> Result<(), StoreError> {
-    let read = || -> std::io::Result<([u8; 32], u64)> {
-        let mut file = std::fs::File::open(path)?;
-        let mut header = [0; 32];
-        std::io::Read::read_exact(&mut file, &mut header)?;
-        Ok((header, file.metadata()?.len()))
-    };
-    let (header, length) = read().map_err(|source| StoreError::CannotOpen {
-        path: path.to_owned(),
-        doing: "read",
-        remedy: "check its permissions and those of its directory",
-        source: Arc::new(source),
-    })?;
-    // SQLite's file format: the page size at 16, where 1 stands for 65,536, and the number of pages at 28.
-    let page = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        size => u64::from(size),
-    };
-    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
-    let due = u64::from(pages) * page;
-    if length < due {
-        let text = format!("it was cut off: {length} bytes of {due}");
-        return Err(damaged(path, None, None, Finding(text)));
+    let due = Connection::open_with_flags(immutable_uri(path), IMMUTABLE).and_then(|file| {
+        let number = |pragma| file.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        Ok(number("page_count")?.unsigned_abs() * number("page_size")?.unsigned_abs())
+    });
+    let length = size(path)?.unwrap_or(0);
+    match due {
+        Ok(due) if due <= length => Ok(()),
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseCorrupt) => {
+            Err(opening(path, error))
+        }
+        Ok(_) | Err(_) => {
+            let text =
+                format!("its header speaks of more pages than its {length} bytes can be: it was cut off");
+            Err(damaged(path, None, None, Finding(text)))
+        }
     }
-    Ok(())
 }
 
 /// Refuses a log that SQLite would cut: see [`log`].
