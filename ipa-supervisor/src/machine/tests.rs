@@ -4,8 +4,11 @@ mod dynamic;
 mod group;
 mod operations;
 mod restart;
+mod significance;
 mod start;
 mod stop;
+mod strategies;
+mod waiting;
 mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
