@@ -15,8 +15,8 @@
  *   /ipa-faults/mark/TEXT                   put a text into the trace
  *
  *   OPS    open, write, sync, truncate, rename, unlink, several joined by '+', or any
- *   FAULT  EIO, ENOSPC: fails and has done nothing. TORN: a write does half of it and fails with EIO. SHORT: a write
- *          does half of it and says so. HOLD: waits for the release, then is done.
+ *   FAULT  EIO, ENOSPC: fails and has done nothing. TORN: a write does half of it, up to the end of a sector, and fails
+ *          with EIO. SHORT: a write does half of it and says so. HOLD: waits for the release, then is done.
  *
  * A sync is counted, failed and written down, but not done: nothing here depends on the machine's own disk, and it is quicker.
  *
@@ -40,6 +40,9 @@
 
 enum op { OPEN, WRITE, SYNC, TRUNCATE, RENAME, UNLINK, OPS };
 static const char *const NAMES[OPS] = {"open", "write", "sync", "truncate", "rename", "unlink"};
+
+/* What a disk writes whole or not at all, in bytes. */
+enum { SECTOR = 512 };
 
 enum fault { NONE, FAIL_EIO, FAIL_ENOSPC, TORN, SHORT, HOLD, FAULTS };
 static const char *const FAULT_NAMES[FAULTS] = {"", "EIO", "ENOSPC", "TORN", "SHORT", "HOLD"};
@@ -299,6 +302,11 @@ static ssize_t write_at(int fd, const void *from, size_t length, off64_t offset)
     } else {
         uint64_t place = (uint64_t)(offset < 0 ? syscall(SYS_lseek, fd, 0, SEEK_CUR) : offset);
         size_t part = how == NONE ? length : length / 2;
+        if (how == TORN) {
+            /* A sector is written whole or not at all. */
+            uint64_t end = (place + part) / SECTOR * SECTOR;
+            part = end > place ? (size_t)(end - place) : 0;
+        }
         written = offset < 0 ? syscall(SYS_write, fd, from, part)
                              : syscall(SYS_pwrite64, fd, from, part, offset);
         if (written > 0 && traced[fd]) note('W', open, place, from, (uint32_t)written);

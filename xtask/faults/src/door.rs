@@ -9,7 +9,7 @@ pub enum Fault {
     Eio,
     /// It fails for want of room and has done nothing.
     Enospc,
-    /// A write does half of its work and then fails with an I/O error.
+    /// A write does half of its work, up to the end of a sector, and then fails with an I/O error.
     Torn,
     /// A write does half of its work and says so; who called has to write the rest.
     Short,
