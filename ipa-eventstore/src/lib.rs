@@ -71,7 +71,8 @@ pub use request::{Appended, Direction, Expected, ListStreams, ReadAll, ReadStrea
 pub use snapshot::Snapshot;
 pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
 pub use state_manager::{
-    Aggregate, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager, Versioned,
+    Aggregate, EventForm, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager,
+    UpcastError, UpcastPlace, Upcasters, Versioned,
 };
 pub use stats::{Histogram, StoreStats};
 pub use store::EventStore;

@@ -12,6 +12,7 @@ mod handle;
 mod manager;
 mod replay;
 mod snapshots;
+mod upcasters;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,6 +23,7 @@ use ipa_supervisor::{ChildId, ChildSpec};
 pub use aggregate::{Aggregate, Versioned};
 pub use error::{ExecuteError, ReplayError, StateGone};
 pub use handle::{Executed, StateHandle};
+pub use upcasters::{EventForm, UpcastError, UpcastPlace, Upcasters};
 
 use crate::{EventStore, StreamId};
 use manager::Manager;
@@ -65,6 +67,7 @@ pub struct StateManager<A> {
 struct Config {
     store: Arc<dyn EventStore>,
     stream: StreamId,
+    upcasters: Upcasters,
     snapshot_every: u64,
     max_conflicts: u32,
 }
@@ -72,7 +75,8 @@ struct Config {
 impl<A: Aggregate> StateManager<A> {
     /// A state manager for this stream.
     pub fn new(store: Arc<dyn EventStore>, stream: StreamId) -> Self {
-        let config = Config { store, stream, snapshot_every: 100, max_conflicts: 8 };
+        let upcasters = A::upcasters();
+        let config = Config { store, stream, upcasters, snapshot_every: 100, max_conflicts: 8 };
         Self { config, aggregate: PhantomData }
     }
 

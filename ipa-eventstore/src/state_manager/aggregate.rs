@@ -2,7 +2,7 @@
 
 use ipa_supervisor::BoxError;
 
-use crate::{Json, NewEvent, RecordedEvent, StreamId};
+use crate::{Json, NewEvent, Position, RecordedEvent, StreamId, Upcasters};
 
 /// The state of a stream and the rules for changing it; a [`StateManager`](crate::StateManager) keeps it.
 ///
@@ -130,12 +130,26 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
     /// Why it cannot be stored; the command is answered with it, and nothing of it is stored.
     fn encode(event: &Self::Event) -> Result<NewEvent, BoxError>;
 
-    /// The event that was stored; also one that an earlier version of the program stored.
+    /// The event that was stored; also one that an earlier version of the program stored, as far as the
+    /// [`upcasters`](Self::upcasters) have not brought it into its newest form.
     ///
     /// # Errors
     ///
     /// Why not. The state manager does not go on without it: its start fails.
     fn decode(recorded: &RecordedEvent) -> Result<Self::Event, BoxError>;
+
+    /// How events that an earlier version of the program stored are brought into the form that
+    /// [`decode`](Self::decode) knows. The default is none: `decode` is given each event as it is stored.
+    ///
+    /// Of the types that the upcasters speak of, [`encode`](Self::encode) must give the newest form:
+    /// [set its schema version](NewEvent::schema_version). A command whose events are of another is answered with
+    /// [`ExecuteError::Encode`](crate::ExecuteError::Encode), so that nothing is stored that would be read as what it is
+    /// not.
+    ///
+    /// Called once, by [`StateManager::new`](crate::StateManager::new).
+    fn upcasters() -> Upcasters {
+        Upcasters::new()
+    }
 
     /// The state as a snapshot. Called with [`SNAPSHOT_SCHEMA`](Self::SNAPSHOT_SCHEMA) set only, on a task of its
     /// own.
@@ -158,28 +172,37 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
     }
 }
 
-/// A state, and the version of the last event in it.
+/// A state, and which event is the last in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Versioned<A> {
     /// The version of the last event that the state contains; 0 if it contains none.
     pub version: u64,
+    /// The position of that event; `None` if the state contains none. It tells the stream from a later one of its
+    /// name, which the version does not.
+    pub position: Option<Position>,
     /// The state.
     pub state: A,
 }
 
 impl<A: Aggregate> Versioned<A> {
     pub(super) fn initial(stream: &StreamId) -> Self {
-        Self { version: 0, state: A::initial(stream) }
+        Self { version: 0, position: None, state: A::initial(stream) }
     }
 
-    pub(super) fn at(version: u64, state: A) -> Self {
-        Self { version, state }
+    pub(super) fn at(version: u64, position: Position, state: A) -> Self {
+        Self { version, position: Some(position), state }
     }
 
-    /// Takes in the event of the next version.
-    pub(super) fn apply(&mut self, event: &A::Event) {
+    /// Takes in the event of the next version, which is stored there.
+    pub(super) fn apply(&mut self, event: &A::Event, position: Position) {
         self.state.apply(event);
         self.version += 1;
+        self.position = Some(position);
+    }
+
+    /// Whether this is the last event in the state.
+    pub(super) fn ends_with(&self, event: &RecordedEvent) -> bool {
+        event.version == self.version && Some(event.position) == self.position
     }
 }

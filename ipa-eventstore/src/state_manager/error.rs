@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use ipa_supervisor::BoxError;
 
-use crate::{Cause, StoreError, StreamId};
+use crate::{Cause, StoreError, StreamId, UpcastError};
 
 /// Why a command was not executed.
 ///
@@ -13,7 +13,9 @@ use crate::{Cause, StoreError, StreamId};
 /// | `Rejected`, `Encode` | no | another command |
 /// | `Conflict`, `Gone` | no | the same command, later |
 /// | `Store` | no | as the error in it says |
-/// | `Indeterminate`, `Lost`, `Replay` | unknown; all or none | see below |
+/// | `Recreated` | yes | look at the state |
+/// | `Indeterminate`, `Lost` | unknown; all or none | see below |
+/// | `Replay` | unknown; all or none | as the error in it says; then see below |
 ///
 /// Where it is unknown, look at the state; or give the command's events [ids of its own](crate::Aggregate::encode)
 /// and execute it once more.
@@ -41,6 +43,19 @@ pub enum ExecuteError<R: std::error::Error + 'static> {
     /// The state is as it was; with the next command it will contain what is stored.
     #[error("the events of the command may or may not be stored")]
     Indeterminate(#[source] StoreError),
+    /// The stream was deleted while the command was under way, and one of its name created that had as many events:
+    /// the command's events are stored in that one, but were decided on the state of the one that is gone. The state is
+    /// by now what the new stream amounts to, these events included.
+    #[error(
+        "stream {stream} was deleted and created again: the events of the command, up to {version}, are in the new stream, \
+         but were decided on the state of the deleted one"
+    )]
+    Recreated {
+        /// The stream.
+        stream: StreamId,
+        /// The version of the last of the command's events.
+        version: u64,
+    },
     /// Somebody else appended to the stream, and that cannot be read. The state manager ends with the same error.
     #[error(transparent)]
     Replay(ReplayError),
@@ -61,19 +76,25 @@ pub enum ReplayError {
     Store(#[from] StoreError),
     /// The aggregate does not understand an event.
     #[error(
-        "{event_type} event {version} of stream {stream} cannot be decoded: run a program that knows events of this form"
+        "{event_type} event {version} of stream {stream}, of schema version {schema_version}, cannot be decoded: \
+         run a program that knows events of this form"
     )]
     Decode {
         /// The stream.
         stream: StreamId,
         /// The event's version.
         version: u64,
-        /// The event's type.
+        /// The event's type, as it is stored.
         event_type: String,
+        /// The event's schema version, as it is stored.
+        schema_version: u32,
         /// What [`Aggregate::decode`](crate::Aggregate::decode) said.
         #[source]
         source: Cause,
     },
+    /// An event cannot be brought into the form that the aggregate knows.
+    #[error(transparent)]
+    Upcast(#[from] UpcastError),
     /// The store left out an event.
     #[error("stream {stream} has no event {expected}, but an event {found}: check the store")]
     Gap {
@@ -83,6 +104,14 @@ pub enum ReplayError {
         expected: u64,
         /// The version that came.
         found: u64,
+    },
+    /// Each time it was read, the stream was deleted and created again before its end was reached.
+    #[error(
+        "stream {stream} is deleted and created again faster than it can be read; try again when that is over"
+    )]
+    Recreated {
+        /// The stream.
+        stream: StreamId,
     },
 }
 

@@ -10,7 +10,7 @@ use super::Config;
 use super::aggregate::{Aggregate, Versioned};
 use super::error::{ExecuteError, ReplayError};
 use super::handle::{Answer, Executed, Open, StateHandle};
-use super::replay;
+use super::replay::Replay;
 use super::snapshots::Snapshots;
 use crate::{Appended, Expected, NewEvent, StoreError};
 
@@ -36,7 +36,7 @@ const RETRIES: [Duration; 4] = [
 /// What became of an append, if the store said.
 enum Outcome {
     Stored(Appended),
-    Conflict { actual: u64 },
+    Conflict,
 }
 
 impl<A: Aggregate> Manager<A> {
@@ -48,18 +48,26 @@ impl<A: Aggregate> Manager<A> {
 
     async fn execute(&mut self, command: A::Command) -> Answer<A> {
         if self.behind {
-            self.catch_up(self.current.version).await?;
+            self.catch_up().await?;
         }
         let mut attempts = 0;
+        let mut looked = false;
         loop {
             let current = self.current.clone();
             let events = current.state.decide(&command).map_err(ExecuteError::Rejected)?;
-            attempts += 1;
             if events.is_empty() {
                 return Ok(Executed { version: current.version, events: 0 });
             }
-            let encoded: Result<Vec<NewEvent>, _> = events.iter().map(A::encode).collect();
-            let records = encoded.map_err(ExecuteError::Encode)?;
+            let records = self.encode(&events)?;
+            // Before it is appended, because a stream that was created again may have as many events, and then
+            // nothing would conflict.
+            if !looked && !self.replay().is_of(&current).await.map_err(ExecuteError::Store)? {
+                self.catch_up().await?;
+                looked = true;
+                continue;
+            }
+            looked = true;
+            attempts += 1;
             let outcome = self.append(current.version, &records).await;
             self.behind = matches!(outcome, Err(ExecuteError::Indeterminate(_)));
             match outcome? {
@@ -67,8 +75,8 @@ impl<A: Aggregate> Manager<A> {
                     self.take_in(&current, &events, appended).await?;
                     return Ok(Executed { version: appended.version, events: events.len() });
                 }
-                Outcome::Conflict { actual } => {
-                    self.catch_up(actual).await?;
+                Outcome::Conflict => {
+                    self.catch_up().await?;
                     if attempts > u64::from(self.config.max_conflicts) {
                         let stream = self.config.stream.clone();
                         return Err(ExecuteError::Conflict { stream, attempts });
@@ -76,6 +84,15 @@ impl<A: Aggregate> Manager<A> {
                 }
             }
         }
+    }
+
+    fn encode(&self, events: &[A::Event]) -> Result<Vec<NewEvent>, ExecuteError<A::Rejection>> {
+        let encode = |event| {
+            let record = A::encode(event)?;
+            self.config.upcasters.check(&record)?;
+            Ok(record)
+        };
+        events.iter().map(encode).collect::<Result<_, BoxError>>().map_err(ExecuteError::Encode)
     }
 
     /// Appends the events after a version. While their fate is unknown, sends them again, with the same ids.
@@ -88,7 +105,7 @@ impl<A: Aggregate> Manager<A> {
                 Ok(appended) => return Ok(Outcome::Stored(appended)),
                 // Ids are looked at before the version, so an earlier try is not stored; nor will it be, because its
                 // version is taken.
-                Err(StoreError::Conflict { actual, .. }) => return Ok(Outcome::Conflict { actual }),
+                Err(StoreError::Conflict { .. }) => return Ok(Outcome::Conflict),
                 Err(error) => error,
             };
             unknown |= matches!(error, StoreError::Indeterminate(_));
@@ -110,47 +127,64 @@ impl<A: Aggregate> Manager<A> {
         events: &[A::Event],
         appended: Appended,
     ) -> Result<(), ExecuteError<A::Rejection>> {
+        // Until it is taken in.
+        self.behind = true;
         let next = before.version + events.len() as u64;
-        if appended.version == next && !appended.duplicate {
-            let mut state = before.clone();
-            events.iter().for_each(|event| state.apply(event));
-            self.publish(state);
-            return Ok(());
+        let ours = match appended {
+            Appended { version, position: Some(position), duplicate: false } if version == next => {
+                Some(position)
+            }
+            // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words,
+            // and perhaps long in the state: only the store knows.
+            _ => None,
+        };
+        let Some(position) = ours else { return self.catch_up().await.map_err(stored) };
+        // The same version of another stream is not the state that was decided on.
+        if !self.replay().is_of(before).await.map_err(ExecuteError::Indeterminate)? {
+            self.catch_up().await.map_err(stored)?;
+            let stream = self.config.stream.clone();
+            return Err(ExecuteError::Recreated { stream, version: appended.version });
         }
-        // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and
-        // perhaps long in the state: only the store knows.
-        if appended.version > before.version {
-            self.behind = true;
-            self.catch_up(appended.version).await.map_err(|error| match error {
-                ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
-                error => error,
-            })?;
-        }
+        let mut state = before.clone();
+        // Nobody sees the positions of those before the last.
+        events.iter().for_each(|event| state.apply(event, position));
+        self.behind = false;
+        self.publish(state);
         Ok(())
     }
 
-    /// Takes in what others have appended; `actual` is a version that the stream has been seen at.
-    async fn catch_up(&mut self, actual: u64) -> Result<(), ExecuteError<A::Rejection>> {
-        let Config { store, stream, .. } = &*self.config;
-        let known = Versioned::clone(&self.current);
-        let read = match actual >= known.version {
-            true => replay::read_on(&**store, stream, known).await,
-            // Not the stream that this state was made from: it was deleted, and one of its name made.
-            false => replay::load(&**store, stream).await.map(|(state, _)| state),
-        };
-        match read {
-            Ok(state) => {
-                self.behind = false;
-                self.publish(state);
-            }
+    /// Takes in what others have appended; of a stream that is not the one that was known, everything.
+    async fn catch_up(&mut self) -> Result<(), ExecuteError<A::Rejection>> {
+        let state = match self.read_on().await {
+            Ok(state) => state,
             Err(ReplayError::Store(error)) => return Err(ExecuteError::Store(error)),
             Err(error) => return Err(ExecuteError::Replay(error)),
-        }
+        };
+        self.behind = false;
+        self.publish(state);
         Ok(())
+    }
+
+    async fn read_on(&mut self) -> Result<Versioned<A>, ReplayError> {
+        if let Some(state) = self.replay().read_on(Versioned::clone(&self.current)).await? {
+            return Ok(state);
+        }
+        tracing::warn!(
+            stream = %self.config.stream, version = self.current.version,
+            "the stream was deleted and created again under its state manager; the state is made anew"
+        );
+        let (state, begun) = self.replay().load().await?;
+        self.snapshots.begin_at(begun);
+        Ok(state)
+    }
+
+    fn replay(&self) -> Replay<'_> {
+        let Config { store, stream, upcasters, .. } = &*self.config;
+        Replay { store: &**store, stream, upcasters }
     }
 
     fn publish(&mut self, state: Versioned<A>) {
-        if state.version != self.current.version {
+        if (state.version, state.position) != (self.current.version, self.current.position) {
             self.current = Arc::new(state);
             self.handle.publish(self.current.clone());
         }
@@ -160,7 +194,7 @@ impl<A: Aggregate> Manager<A> {
 #[async_trait]
 impl<A: Aggregate> Child for Manager<A> {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
-        let (state, begun) = replay::load(&*self.config.store, &self.config.stream).await?;
+        let (state, begun) = self.replay().load().await?;
         self.snapshots.begin_at(begun);
         self.current = Arc::new(state);
         // Open before it is published, so that whoever is woken by the state can execute.
@@ -204,6 +238,14 @@ impl<A: Aggregate> Child for Manager<A> {
 
     fn defaults() -> Settings {
         Settings { stop_mode: Some(StopMode::Cooperative), ..Settings::default() }
+    }
+}
+
+/// What went wrong after the events were stored: they are, and that much is unknown to who asks.
+fn stored<R: std::error::Error>(error: ExecuteError<R>) -> ExecuteError<R> {
+    match error {
+        ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
+        error => error,
     }
 }
 

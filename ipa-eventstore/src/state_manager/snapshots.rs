@@ -3,8 +3,8 @@
 //! Each is made and saved on a task of its own, one at a time. The task is aborted when the state manager's value is
 //! dropped, and holds the incarnation's lease until it is gone: so nothing of a killed state manager runs on after
 //! its end. A save that has reached the store by then may still take place, and is harmless: a snapshot is nothing
-//! but what the stored events amount to, and the store refuses one that is older than what it has, or ahead of the
-//! stream.
+//! but what the stored events amount to, the store refuses one that is older than what it has, or ahead of the
+//! stream, and one that comes to a later stream of the same name is known by its position.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::Config;
 use super::aggregate::{Aggregate, Versioned};
-use crate::{Snapshot, StoreError};
+use super::replay::to_snapshot;
+use crate::StoreError;
 
 pub(super) struct Snapshots {
     config: Arc<Config>,
@@ -30,9 +31,11 @@ impl Snapshots {
         Self { config, tried: 0, saved: 0, saving: JoinSet::new() }
     }
 
-    /// A snapshot of this version is there already.
+    /// The state is made anew, with a snapshot of this version that is there already (0: none). One that is being
+    /// saved is of what was before.
     pub(super) fn begin_at(&mut self, version: u64) {
         (self.tried, self.saved) = (version, version);
+        self.saving = JoinSet::new();
     }
 
     /// Begins to save a snapshot, if it is time for one.
@@ -90,14 +93,14 @@ impl<A: Aggregate> Save<A> {
         let Config { store, stream, .. } = &*self.config;
         let version = self.state.version;
         let schema = A::SNAPSHOT_SCHEMA?;
-        let data = match self.state.state.to_snapshot() {
-            Ok(data) => data,
+        let snapshot = match to_snapshot(&self.state, schema) {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 tracing::warn!(%stream, version, error = &*error, "no snapshot could be made of the state");
                 return None;
             }
         };
-        match store.save_snapshot(stream, Snapshot::new(version, schema, data)).await {
+        match store.save_snapshot(stream, snapshot).await {
             Ok(()) => Some(version),
             // Somebody else's, of a later version, stands there.
             Err(StoreError::SnapshotStale { stored, .. }) => Some(stored),

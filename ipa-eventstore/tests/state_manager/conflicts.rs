@@ -115,14 +115,3 @@ async fn a_manager_may_be_told_never_to_decide_again() {
     assert!(matches!(conflict, Err(ExecuteError::Conflict { attempts: 1, .. })));
     assert_eq!(counter.execute(Command::Add(10)).await.unwrap().version, 2);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_was_made_anew_is_read_anew() {
-    let store = InMemoryEventStore::new();
-    create(&store, &[1, 2, 3]).await;
-    let (_supervisor, counter) = start(store.clone()).await;
-    store.delete_stream(&stream()).await.unwrap();
-    create(&store, &[50]).await;
-    assert_eq!(counter.execute(Command::Add(4)).await.unwrap().version, 2);
-    assert_eq!(now(&counter).await, (2, 54));
-}

@@ -4,6 +4,8 @@ mod commands;
 mod conflicts;
 mod counter;
 mod failures;
+mod recreated;
 mod restarts;
 mod scripted;
 mod snapshots;
+mod upcasting;

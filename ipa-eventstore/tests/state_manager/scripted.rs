@@ -20,7 +20,14 @@ pub struct Scripted {
 struct Script {
     appends: VecDeque<Turn>,
     saves: VecDeque<Gate>,
-    failing_reads: usize,
+    /// How many reads of a stream are let through, and how many after these fail.
+    failing_reads: (usize, usize),
+    /// How many reads of a stream are let through before one waits.
+    waiting_read: Option<(usize, Gate)>,
+    /// Before every read of a stream, it is deleted and made again with the same events.
+    recreating: bool,
+    /// A version that reads leave out.
+    hidden: Option<u64>,
     /// Of each append that arrived, its events' ids.
     appended: Vec<Vec<EventId>>,
     /// What each read of a stream began after.
@@ -74,7 +81,19 @@ impl Scripted {
         self.script.lock().unwrap().saves.push_back(gate);
     }
     pub fn fail_reads(&self, count: usize) {
-        self.script.lock().unwrap().failing_reads = count;
+        self.fail_reads_after(0, count);
+    }
+    pub fn fail_reads_after(&self, good: usize, count: usize) {
+        self.script.lock().unwrap().failing_reads = (good, count);
+    }
+    pub fn then_read(&self, after: usize, gate: Gate) {
+        self.script.lock().unwrap().waiting_read = Some((after, gate));
+    }
+    pub fn recreate_at_every_read(&self, recreate: bool) {
+        self.script.lock().unwrap().recreating = recreate;
+    }
+    pub fn hide(&self, version: Option<u64>) {
+        self.script.lock().unwrap().hidden = version;
     }
     /// Called after each append that is done, before it is answered.
     pub fn probe(&self, probe: impl Fn() + Send + 'static) {
@@ -129,15 +148,43 @@ impl EventStore for Scripted {
         stream: &StreamId,
         read: ReadStream,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        {
+        let (gate, recreating, hidden) = {
             let mut script = self.script.lock().unwrap();
             script.reads.push(read.after);
-            if script.failing_reads > 0 {
-                script.failing_reads -= 1;
-                return Err(StoreError::Unavailable(cause()));
+            match &mut script.failing_reads {
+                (0, 0) => {}
+                (0, left) => {
+                    *left -= 1;
+                    return Err(StoreError::Unavailable(cause()));
+                }
+                (good, _) => *good -= 1,
             }
+            let gate = match &mut script.waiting_read {
+                Some((0, _)) => script.waiting_read.take().map(|(_, gate)| gate),
+                Some((before, _)) => {
+                    *before -= 1;
+                    None
+                }
+                None => None,
+            };
+            (gate, script.recreating, script.hidden)
+        };
+        if let Some(gate) = gate {
+            gate.pass().await;
         }
-        self.inner.read_stream(stream, read).await
+        if recreating {
+            let info = self.inner.stream_info(stream).await?;
+            let events = self.inner.read_stream(stream, ReadStream::new()).await?;
+            let again = events
+                .into_iter()
+                .map(|event| NewEvent::new(event.event_type, event.data))
+                .collect::<Result<_, _>>();
+            self.inner.delete_stream(stream).await?;
+            self.inner.start_stream(&info.stream_type, Some(stream.clone()), again?).await?;
+        }
+        let mut events = self.inner.read_stream(stream, read).await?;
+        events.retain(|event| Some(event.version) != hidden);
+        Ok(events)
     }
 
     async fn read_all(&self, read: ReadAll) -> Result<Vec<RecordedEvent>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ipa_eventstore::{EventStore, ExecuteError, Expected, Json, Snapshot, StateHandle};
+use ipa_eventstore::{EventStore, ExecuteError, Expected, Json, Position, ReadStream, Snapshot, StateHandle};
 use ipa_supervisor::Cause;
 use tokio::time::Instant;
 
@@ -31,7 +31,8 @@ async fn snapshots_are_saved_and_used() {
 
     store.take_reads();
     let (supervisor, counter) = start_as::<1>(store.clone(), |manager| manager.snapshot_every(10)).await;
-    assert_eq!(store.take_reads(), [25]);
+    // From the last event in it, which shows that it is of this stream.
+    assert_eq!(store.take_reads(), [24]);
     assert_eq!(now(&counter).await, (25, 25));
     // Counted from the one that is there; and nothing new, nothing saved.
     add(&counter, 9).await;
@@ -75,7 +76,10 @@ async fn every_zero_saves_at_the_end_alone_and_without_a_schema_there_are_none()
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_that_is_not_understood_is_ignored() {
-    let wrong = Json::of(&Counter::<1> { sum: 1_000_000, events: 2 }).unwrap();
+    // Of this stream, whose first events are the first of the store.
+    let state = Counter::<1> { sum: 1_000_000, events: 2 };
+    let wrong =
+        Json::of(&serde_json::json!({"position": Position::from_parts(0, 0, 2), "state": state})).unwrap();
     let strange = Json::of("strange").unwrap();
     for snapshot in [Snapshot::new(2, 9, wrong), Snapshot::new(2, 1, strange)] {
         let store = Scripted::default();
@@ -95,8 +99,10 @@ async fn a_snapshot_of_this_schema_is_what_the_state_begins_with() {
     let store = Scripted::default();
     create(&store, &[1, 2, 3]).await;
     // Tells that it is used by not being what the events amount to.
-    let state = Json::of(&Counter::<1> { sum: 1_000_000, events: 2 }).unwrap();
-    store.inner.save_snapshot(&stream(), Snapshot::new(2, 1, state)).await.unwrap();
+    let state = Counter::<1> { sum: 1_000_000, events: 2 };
+    let second = store.inner.read_stream(&stream(), ReadStream::new().after(1).max_count(1)).await.unwrap();
+    let data = serde_json::json!({"position": second[0].position, "state": state});
+    store.inner.save_snapshot(&stream(), Snapshot::json(2, 1, &data).unwrap()).await.unwrap();
     let (_supervisor, counter) = start_as::<1>(store.clone(), |manager| manager).await;
     assert_eq!(now(&counter).await, (3, 1_000_003));
 }
