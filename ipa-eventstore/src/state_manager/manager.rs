@@ -129,45 +129,43 @@ impl<A: Aggregate> Manager<A> {
     ) -> Result<(), ExecuteError<A::Rejection>> {
         // Until it is taken in.
         self.behind = true;
-        let next = before.version + events.len() as u64;
-        let ours = match appended {
-            Appended { version, position: Some(position), duplicate: false } if version == next => {
-                Some(position)
-            }
-            // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words,
-            // and perhaps long in the state: only the store knows.
-            _ => None,
-        };
-        let Some(position) = ours else { return self.catch_up().await.map_err(stored) };
-        // The same version of another stream is not the state that was decided on.
-        if !self.replay().is_of(before).await.map_err(ExecuteError::Indeterminate)? {
-            self.catch_up().await.map_err(stored)?;
-            let stream = self.config.stream.clone();
-            return Err(ExecuteError::Recreated { stream, version: appended.version });
+        if appended.version == before.version + events.len() as u64
+            && !appended.duplicate
+            && let Some(position) = appended.position
+            // The same version of another stream is not what was decided on.
+            && self.replay().is_of(before).await.map_err(ExecuteError::Indeterminate)?
+        {
+            let mut state = before.clone();
+            // Nobody sees the positions of those before the last.
+            events.iter().for_each(|event| state.apply(event, position));
+            self.behind = false;
+            self.publish(state);
+            return Ok(());
         }
-        let mut state = before.clone();
-        // Nobody sees the positions of those before the last.
-        events.iter().for_each(|event| state.apply(event, position));
-        self.behind = false;
-        self.publish(state);
-        Ok(())
+        // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and
+        // perhaps long in the state; or the stream is another one: only the store knows.
+        let same = self.catch_up().await.map_err(|error| match error {
+            ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
+            error => error,
+        })?;
+        if same { Ok(()) } else { Err(ExecuteError::Recreated { stream: self.config.stream.clone() }) }
     }
 
-    /// Takes in what others have appended; of a stream that is not the one that was known, everything.
-    async fn catch_up(&mut self) -> Result<(), ExecuteError<A::Rejection>> {
-        let state = match self.read_on().await {
-            Ok(state) => state,
+    /// Takes in what others have appended; everything, if the stream is not the one that was known. Whether it was.
+    async fn catch_up(&mut self) -> Result<bool, ExecuteError<A::Rejection>> {
+        let (state, same) = match self.read_on().await {
+            Ok(read) => read,
             Err(ReplayError::Store(error)) => return Err(ExecuteError::Store(error)),
             Err(error) => return Err(ExecuteError::Replay(error)),
         };
         self.behind = false;
         self.publish(state);
-        Ok(())
+        Ok(same)
     }
 
-    async fn read_on(&mut self) -> Result<Versioned<A>, ReplayError> {
+    async fn read_on(&mut self) -> Result<(Versioned<A>, bool), ReplayError> {
         if let Some(state) = self.replay().read_on(Versioned::clone(&self.current)).await? {
-            return Ok(state);
+            return Ok((state, true));
         }
         tracing::warn!(
             stream = %self.config.stream, version = self.current.version,
@@ -175,7 +173,7 @@ impl<A: Aggregate> Manager<A> {
         );
         let (state, begun) = self.replay().load().await?;
         self.snapshots.begin_at(begun);
-        Ok(state)
+        Ok((state, false))
     }
 
     fn replay(&self) -> Replay<'_> {
@@ -238,14 +236,6 @@ impl<A: Aggregate> Child for Manager<A> {
 
     fn defaults() -> Settings {
         Settings { stop_mode: Some(StopMode::Cooperative), ..Settings::default() }
-    }
-}
-
-/// What went wrong after the events were stored: they are, and that much is unknown to who asks.
-fn stored<R: std::error::Error>(error: ExecuteError<R>) -> ExecuteError<R> {
-    match error {
-        ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
-        error => error,
     }
 }
 

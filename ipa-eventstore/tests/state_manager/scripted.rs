@@ -49,6 +49,8 @@ pub enum Turn {
     After(Vec<NewEvent>),
     /// It waits, then is done.
     Gate(Gate),
+    /// It waits, then is done, and not known.
+    GateThenIndeterminate(Gate),
 }
 
 /// Tells that it is reached, and waits to be let through.
@@ -135,6 +137,11 @@ impl EventStore for Scripted {
                 self.inner.append(stream, Expected::Any, others).await?;
             }
             Some(Turn::Gate(gate)) => gate.pass().await,
+            Some(Turn::GateThenIndeterminate(gate)) => {
+                gate.pass().await;
+                self.inner.append(stream, expected, events).await?;
+                return Err(StoreError::Indeterminate(cause()));
+            }
         }
         let appended = self.inner.append(stream, expected, events).await?;
         if let Some(probe) = &self.script.lock().unwrap().probe {
