@@ -11,4 +11,5 @@ mod recreated;
 mod restarts;
 mod scripted;
 mod snapshots;
+mod successor;
 mod upcasting;

@@ -310,6 +310,7 @@ async fn a_stream_that_never_stands_still_is_given_up() {
     let source = failed.reason.source().and_then(|source| source.downcast_ref::<ReplayError>());
     assert!(matches!(source, Some(ReplayError::Recreated { .. })), "{source:?}");
     assert!(!counter.is_up());
+    assert_eq!(store.take_reads(), [0, 999].repeat(8));
 }
 
 /// A missing version is damage, wherever it is found to be missing: the end of the manager, and of every later start.
