@@ -2,9 +2,13 @@
 //!
 //! - [`aggregate`] is what the user writes; [`handle`] is what callers and readers hold.
 //! - [`manager`] is the child; [`replay`] makes its state from the stream; [`snapshots`] shortens that.
+//! - [`upcasters`] read events of older forms; they know nothing of the rest.
 //!
 //! The one trick: the state is a value that is replaced whole, and only by what stored events amount to. So there is
 //! nothing to undo after a conflict, a failure or a panic, and what readers see has always happened.
+//!
+//! It does not know what is in an event, nor which store it has: it needs no more of it than
+//! [`EventStore`] promises.
 
 mod aggregate;
 mod error;
@@ -48,16 +52,55 @@ use manager::Manager;
 ///   spec says otherwise).
 /// - **Snapshots**, if the aggregate has them, are saved every [so many events](Self::snapshot_every) on a task of
 ///   their own, and when the child ends without a crash. One that cannot be saved is logged, and costs nothing but
-///   time at the next start.
+///   time at the next start. What is saved is the aggregate's state and the position of the last event in it.
+///
+/// # What is guaranteed
+///
+/// - **Answered is stored.** `Ok` means that the command's events are in the stream, once, whole and side by side, as
+///   durably as the store says, and that the published state contains them. Each error says whether they are
+///   ([`ExecuteError`]).
+/// - **Decided on what stands before it.** The events of a command that was answered with `Ok` follow directly on the
+///   events that its state was made of. A command whose events [have ids of its own](Aggregate::encode) and were stored
+///   by an earlier try was decided by that one.
+/// - **A state is what a beginning of the stream amounts to.** Nothing is applied before it is stored, no event is left
+///   out or applied twice, and what comes from the stream is applied only if it is the next version of the same
+///   stream. A missing version within a stream is damage, and an error ([`ReplayError::Gap`]).
+///
+/// This holds whoever else appends, whatever the store answers, and whenever a manager, its process or its machine ends.
 ///
 /// # Who else may append
 ///
-/// Anybody, at the price of a conflict; no event is lost, or applied twice. But the state manager does not follow its
+/// Anybody, at the price of a conflict; no event is lost, or applied twice. Another state manager too: on a clone of
+/// the store, or in the process that takes over when this one is gone. But the state manager does not follow its
 /// stream: it is meant to be the one that writes it. What others append is seen by the next command that has events;
 /// until then commands are decided on, and readers see, the state of before. Whoever must see each event of a stream
 /// [subscribes](EventStore::subscribe) to it.
 ///
-/// Deleting the stream under a state manager that is up is not for use: stop it first.
+/// # A stream that is deleted
+///
+/// Stop the state manager first, if you can. Deleted under it, the stream is
+/// [not found](crate::StoreError::StreamNotFound) by the next command that has events, and the state stays. If one of
+/// its name is created, the next such command notices, however many events that one has: it looks whether the last
+/// event of its state stands where it stood, because positions are never used twice. The state is then made from the new
+/// stream, published, and the command decided on it. A command that was under way meanwhile meets a conflict and is
+/// decided again, or is answered with [`Recreated`](ExecuteError::Recreated).
+///
+/// The looking costs two reads of one event a command, one before its append and one after.
+///
+/// # Events of older forms
+///
+/// [`Aggregate::upcasters`] brings them into the form that [`Aggregate::decode`] knows, each time they are read; what
+/// is stored stays as it is. An event that a newer program stored is an error, and so is one for which a step is
+/// missing. Events of the newest form cost one look-up.
+///
+/// # What a reader may rely on
+///
+/// [`StateHandle::state`] and [`StateHandle::watch`] never wait for commands. Each state that they give is what a
+/// beginning of the stream amounts to, with the [version and position](Versioned) of its last event. It never goes
+/// back, not even across restarts: position and version of the next are higher, or the same after a restart, and two
+/// states of one position are the same. Only if the stream was created again the version may be lower (the position is
+/// not, if there is an event). A slow reader skips states. Whoever has been answered with `Ok` finds a state that contains
+/// the command.
 #[must_use = "a state manager does nothing until a supervisor is given its child spec"]
 pub struct StateManager<A> {
     config: Config,

@@ -6,6 +6,7 @@ mod counter;
 mod failures;
 mod faulty;
 mod journal;
+mod model;
 mod races;
 mod recreated;
 mod restarts;

@@ -248,7 +248,7 @@ fn on_a_paused_clock<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_store_does_nothing_is_lost_or_doubled(seed in any::<u64>(), appends in 0..400_u64, crashes in 0..50_u64) {

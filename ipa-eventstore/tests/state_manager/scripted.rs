@@ -79,6 +79,10 @@ impl Scripted {
         self.script.lock().unwrap().appends.push_back(turn);
         self
     }
+    /// Forgets what appends have not come to.
+    pub fn no_more(&self) {
+        self.script.lock().unwrap().appends.clear();
+    }
     pub fn then_save(&self, gate: Gate) {
         self.script.lock().unwrap().saves.push_back(gate);
     }
