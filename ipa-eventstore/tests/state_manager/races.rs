@@ -10,7 +10,7 @@ use ipa_eventstore::{
     EventStore, ExecuteError, Expected, InMemoryEventStore, NewEvent, ReadStream, RecordedEvent,
     SqliteEventStore, StateHandle, StateManager, StreamType, Versioned,
 };
-use ipa_supervisor::{RestartIntensity, Supervisor};
+use ipa_supervisor::{RestartIntensity, StartError, Supervisor};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
@@ -127,16 +127,14 @@ async fn create(store: &dyn EventStore, events: u64) {
     store.start_stream(&StreamType::new("journal").unwrap(), Some(stream()), events).await.unwrap();
 }
 
-async fn start(store: impl EventStore) -> (Supervisor, StateHandle<Journal>) {
-    let (spec, journal) = StateManager::<Journal>::new(Arc::new(store), stream())
-        .snapshot_every(7)
-        .max_conflicts(2)
-        .child("state");
+async fn start(store: impl EventStore) -> Result<(Supervisor, StateHandle<Journal>), StartError> {
+    let manager = StateManager::<Journal>::new(Arc::new(store), stream()).snapshot_every(7).max_conflicts(2);
+    let (spec, journal) = manager.child("state");
     let ever = RestartIntensity { max_restarts: u32::MAX, ..RestartIntensity::default() };
-    (Supervisor::builder().intensity(ever).child(spec).start().await.unwrap(), journal)
+    Ok((Supervisor::builder().intensity(ever).child(spec).start().await?, journal))
 }
 
-/// Races, checks everything, and says how many appends failed and how often what was known was of a deleted stream.
+/// Races, checks everything, and says how many appends failed.
 async fn race<S: EventStore + Clone>(store: S, race: Race) -> u64 {
     create(&store, 0).await;
     let run = Arc::new(Run {
@@ -150,15 +148,9 @@ async fn race<S: EventStore + Clone>(store: S, race: Race) -> u64 {
     let mut callers = JoinSet::new();
     let mut readers = JoinSet::new();
     for manager in 0..MANAGERS {
-        // The managers' starts are not what is to fail.
         let (supervisor, journal) = loop {
-            let (spec, journal) = StateManager::<Journal>::new(Arc::new(run.store.clone()), stream())
-                .snapshot_every(7)
-                .max_conflicts(2)
-                .child("state");
-            let ever = RestartIntensity { max_restarts: u32::MAX, ..RestartIntensity::default() };
-            if let Ok(supervisor) = Supervisor::builder().intensity(ever).child(spec).start().await {
-                break (supervisor, journal);
+            if let Ok(started) = start(run.store.clone()).await {
+                break started;
             }
         };
         for caller in 1..=CALLERS {
@@ -196,11 +188,12 @@ async fn race<S: EventStore + Clone>(store: S, race: Race) -> u64 {
     let told = std::mem::take(&mut *run.told.lock().unwrap());
     assert_eq!(told.len() as u64, MANAGERS * CALLERS * race.commands + MANAGERS + 1);
     assert_eq!(managers[0].1.state().await.unwrap().state, truth.state());
-    let (supervisor, fresh) = start(run.store.inner.clone()).await;
+    let (supervisor, fresh) = start(run.store.inner.clone()).await.unwrap();
     assert_eq!(fresh.state().await.unwrap().state, truth.state());
     supervisor.shutdown().await.unwrap();
     for (supervisor, journal) in managers {
-        run.seen.lock().unwrap().push(journal.state().await.unwrap());
+        let last = journal.state().await.unwrap();
+        run.seen.lock().unwrap().push(last);
         supervisor.shutdown().await.unwrap();
     }
     readers.shutdown().await;

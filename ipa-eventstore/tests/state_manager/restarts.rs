@@ -7,9 +7,9 @@ use ipa_eventstore::{
     StoreError,
 };
 use ipa_pod::{PodScope, PodSpec, PodSupervisor};
-use ipa_supervisor::{ChildId, RestartIntensity, StartError, StartFailure, Supervisor};
+use ipa_supervisor::{Cause, ChildId, RestartIntensity, StartError, StartFailure, StopMode, Supervisor};
 
-use crate::counter::{Command, Counter, added, create, next, now, start, stored, stream};
+use crate::counter::{Command, Counter, added, create, next, now, start, start_as, stored, stream};
 use crate::scripted::{Scripted, Turn, gate};
 
 /// PL-44 a crash of the manager: restarted, under the same id, its state rebuilt from the stream; handle and watch lead on.
@@ -68,6 +68,42 @@ async fn what_is_queued_at_a_crash_is_gone_and_what_is_in_hand_is_lost() {
     open.send(()).unwrap();
     assert!(matches!(poison.await.unwrap(), Err(ExecuteError::Lost)));
     assert!(matches!(queued.await.unwrap(), Err(ExecuteError::Gone)));
+}
+
+/// Stored, and not applied when the end comes: lost to the caller, but not to the stream, nor to any state after it.
+#[tokio::test(start_paused = true)]
+async fn an_end_between_append_and_apply_loses_nothing() {
+    for kill in [false, true] {
+        let store = Scripted::default();
+        create(&store, &[1, 2]).await;
+        let (spec, counter) =
+            StateManager::<Counter<1>>::new(Arc::new(store.clone()), stream()).child("state");
+        let spec = spec.stop_mode(StopMode::Drop);
+        let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+        let watch = counter.watch().await.unwrap();
+        let (read, at_gate, _never) = gate();
+        store.then_read(1, read); // the first is before the append, this one after it
+        let in_hand = tokio::spawn({
+            let counter = counter.clone();
+            async move { counter.execute(Command::Add(4)).await }
+        });
+        at_gate.await.unwrap();
+        assert_eq!(stored(&store.inner).await, [1, 2, 4]);
+        if kill {
+            supervisor.kill(Cause::Requested(None));
+            supervisor.wait().await;
+        } else {
+            supervisor.shutdown().await.unwrap();
+        }
+        assert!(matches!(in_hand.await.unwrap(), Err(ExecuteError::Lost)));
+        assert!(!watch.has_changed().unwrap());
+        // What was saved at the end is what was applied.
+        let snapshot = store.load_snapshot(&stream()).await.unwrap();
+        assert_eq!(snapshot.map(|snapshot| snapshot.version), (!kill).then_some(2));
+
+        let (_supervisor, counter) = start_as::<1>(store.clone(), |manager| manager).await;
+        assert_eq!(now(&counter).await, (3, 7));
+    }
 }
 
 #[tokio::test(start_paused = true)]
