@@ -43,13 +43,13 @@ pub enum StoreError {
     },
 
     /// The stream is not at the expected version; nothing was written.
-    #[error("stream {stream} is at version {actual}, not at {expected}: read on from there and decide again")]
+    #[error("stream {stream} is {}: read it again and decide again", place_of_conflict(*expected, *actual))]
     Conflict {
         /// The stream.
         stream: StreamId,
         /// The version the caller expected.
         expected: u64,
-        /// The version the stream has.
+        /// The version the stream has. The same one, if it is another stream that got the name of the one expected.
         actual: u64,
     },
 
@@ -210,6 +210,14 @@ impl StoreError {
 
     pub(crate) fn not_found(stream: &StreamId) -> Self {
         Self::StreamNotFound { stream: stream.clone() }
+    }
+}
+
+fn place_of_conflict(expected: u64, actual: u64) -> String {
+    if expected == actual {
+        format!("at version {actual}, but was deleted and created again since it was read")
+    } else {
+        format!("at version {actual}, not at {expected}")
     }
 }
 

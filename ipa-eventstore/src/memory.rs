@@ -118,8 +118,15 @@ impl State {
         if let Some(duplicate) = rules::find_duplicate(id, &events, stored)? {
             return Ok(duplicate);
         }
-        let current = self.streams.get(id).map(|stream| stream.info.version);
-        rules::check_expected(id, expected, current)?;
+        let current = self.streams.get(id);
+        let last = || {
+            Ok::<_, StoreError>(
+                current
+                    .and_then(|stream| stream.positions.last())
+                    .map(|last| Position::from_parts(0, 0, *last)),
+            )
+        };
+        rules::check_expected(id, expected, current.map(|stream| stream.info.version), last)?;
 
         let now = now();
         if let Expected::NoStream(stream_type) = expected {

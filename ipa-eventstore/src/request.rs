@@ -16,6 +16,15 @@ pub enum Expected {
     Exists,
     /// The stream exists and is at exactly this version; 0 is a stream without events.
     Exact(u64),
+    /// The stream exists, is at exactly this version, and the event of that version is the one at this position. Positions are never
+    /// used twice, so this tells the stream that was read from one that got its name later and happens to be as long. With version
+    /// 0 there is no event, and it means the same as `Exact(0)`.
+    ExactAt {
+        /// The version.
+        version: u64,
+        /// The position of the event of that version.
+        position: Position,
+    },
 }
 
 /// The answer to an append that is stored.

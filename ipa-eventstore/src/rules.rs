@@ -33,12 +33,28 @@ pub(crate) fn check_events(events: &[NewEvent]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Decides an expectation against the stream's version, `None` if there is no stream.
-pub(crate) fn check_expected(
+/// Decides an expectation against the stream's version, `None` if there is no stream. `last` is asked for the position of its last
+/// event, if that matters.
+pub(crate) fn check_expected<E: From<StoreError>>(
     stream: &StreamId,
     expected: &Expected,
     actual: Option<u64>,
-) -> Result<(), StoreError> {
+    last: impl FnOnce() -> Result<Option<Position>, E>,
+) -> Result<(), E> {
+    let expected = match (expected, actual) {
+        (Expected::ExactAt { version, position }, Some(actual)) if *version == actual && actual > 0 => {
+            return match last()? {
+                Some(last) if last == *position => Ok(()),
+                _ => Err(StoreError::Conflict { stream: stream.clone(), expected: *version, actual }.into()),
+            };
+        }
+        (Expected::ExactAt { version, .. }, _) => &Expected::Exact(*version),
+        (expected, _) => expected,
+    };
+    Ok(check_version(stream, expected, actual)?)
+}
+
+fn check_version(stream: &StreamId, expected: &Expected, actual: Option<u64>) -> Result<(), StoreError> {
     match (expected, actual) {
         (Expected::NoStream(_), Some(version)) => {
             Err(StoreError::AlreadyExists { stream: stream.clone(), version })

@@ -39,7 +39,7 @@ use manager::Manager;
 /// - **Start**: it takes the stream's snapshot, if there is one that it understands, and applies the events after it.
 ///   The stream must exist. An event that cannot be decoded fails the start with an error that names it
 ///   ([`ReplayError`]).
-/// - **A command** is decided on the state; its events are appended with [`Expected::Exact`](crate::Expected::Exact),
+/// - **A command** is decided on the state; its events are appended with [`Expected::ExactAt`](crate::Expected::ExactAt),
 ///   then applied, then published, then it is answered. One that has no events is answered without an append, one
 ///   that is refused leaves all as it was.
 /// - **A conflict** (somebody else appended) makes it read on and decide again,
@@ -80,12 +80,10 @@ use manager::Manager;
 ///
 /// Stop the state manager first, if you can. Deleted under it, the stream is
 /// [not found](crate::StoreError::StreamNotFound) by the next command that has events, and the state stays. If one of
-/// its name is created, the next such command notices, however many events that one has: it looks whether the last
-/// event of its state stands where it stood, because positions are never used twice. The state is then made from the new
-/// stream, published, and the command decided on it. A command that was under way meanwhile meets a conflict and is
-/// decided again, or is answered with [`Recreated`](ExecuteError::Recreated).
-///
-/// The looking costs two reads of one event a command, one before its append and one after.
+/// its name is created, the next such command notices, however many events that one has: the append says at which
+/// position the last event of its state stands ([`Expected::ExactAt`](crate::Expected::ExactAt)), and positions are never
+/// used twice. That is a conflict like any other: the state is made from the new stream, published, and the command
+/// decided on it.
 ///
 /// # Events of older forms
 ///

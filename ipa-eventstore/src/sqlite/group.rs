@@ -194,11 +194,16 @@ impl<'a> Group<'a> {
         let version = self.row.map(|row| row.version);
         // The ids come before existence and expectation. As long as neither objects, the ids need no
         // look of their own: inserting finds out, in the index that it has to go to anyway.
-        if let Err(refused) = rules::check_expected(stream, expected, version) {
-            return match self.find_duplicate(stream, events)? {
-                Some(duplicate) => Ok(duplicate),
-                None => Err(refused.into()),
-            };
+        let last = || Ok(self.row.map(|row| self.last_position(row)).transpose()?.flatten());
+        match rules::check_expected::<Stop>(stream, expected, version, last) {
+            Ok(()) => {}
+            Err(Stop::Refused(refused)) => {
+                return match self.find_duplicate(stream, events)? {
+                    Some(duplicate) => Ok(duplicate),
+                    None => Err(refused.into()),
+                };
+            }
+            Err(failed) => return Err(failed),
         }
         let mut row = match (self.row, expected) {
             (Some(row), _) => row,
@@ -306,6 +311,15 @@ impl<'a> Group<'a> {
 
     fn existing(&self, stream: &StreamId) -> Result<StreamRow, Stop> {
         self.row.ok_or_else(|| StoreError::not_found(stream).into())
+    }
+
+    /// The position of a stream's last event. Its version may not be in its row yet, its events are in the table.
+    fn last_position(&self, row: StreamRow) -> rusqlite::Result<Option<Position>> {
+        self.connection
+            .prepare_cached("SELECT position FROM events WHERE stream = ?1 AND version = ?2")?
+            .query_row([row.key, sql(row.version)], |row| row.get::<_, i64>(0))
+            .optional()
+            .map(|position| position.map(|position| Position::from_parts(0, 0, position.unsigned_abs())))
     }
 
     fn read_row(&self, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {

@@ -13,7 +13,7 @@ use crate::{Cause, StoreError, StreamId, UpcastError};
 /// | `Rejected`, `Encode` | no | another command |
 /// | `Conflict`, `Gone` | no | the same command, later |
 /// | `Store` | no | as the error in it says |
-/// | `Indeterminate`, `Lost`, `Recreated` | unknown; all or none | see below |
+/// | `Indeterminate`, `Lost` | unknown; all or none | see below |
 /// | `Replay` | unknown; all or none | as the error in it says; then see below |
 ///
 /// Where it is unknown, look at the state; or give the command's events [ids of its own](crate::Aggregate::encode)
@@ -42,17 +42,6 @@ pub enum ExecuteError<R: std::error::Error + 'static> {
     /// The state is as it was; with the next command it will contain what is stored.
     #[error("the events of the command may or may not be stored")]
     Indeterminate(#[source] StoreError),
-    /// The stream was deleted while the command was under way, and one of its name created. The command's events were
-    /// decided on the state of the deleted stream, and have gone with it; or they are in the new one, which had as many
-    /// events. The state is by now what the new stream amounts to.
-    #[error(
-        "stream {stream} was deleted and created again while the command was under way; the command's events have \
-         gone with it, or are in the new stream"
-    )]
-    Recreated {
-        /// The stream.
-        stream: StreamId,
-    },
     /// Somebody else appended to the stream, and that cannot be read. The state manager ends with the same error.
     #[error(transparent)]
     Replay(ReplayError),

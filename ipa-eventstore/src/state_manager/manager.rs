@@ -51,7 +51,6 @@ impl<A: Aggregate> Manager<A> {
             self.catch_up().await?;
         }
         let mut attempts = 0;
-        let mut looked = false;
         loop {
             let current = self.current.clone();
             let events = current.state.decide(&command).map_err(ExecuteError::Rejected)?;
@@ -59,16 +58,8 @@ impl<A: Aggregate> Manager<A> {
                 return Ok(Executed { version: current.version, events: 0 });
             }
             let records = self.encode(&events)?;
-            // Before it is appended, because a stream that was created again may have as many events, and then
-            // nothing would conflict.
-            if !looked && !self.replay().is_of(&current).await.map_err(ExecuteError::Store)? {
-                self.catch_up().await?;
-                looked = true;
-                continue;
-            }
-            looked = true;
             attempts += 1;
-            let outcome = self.append(current.version, &records).await;
+            let outcome = self.append(&current, &records).await;
             self.behind = matches!(outcome, Err(ExecuteError::Indeterminate(_)));
             match outcome? {
                 Outcome::Stored(appended) => {
@@ -96,12 +87,21 @@ impl<A: Aggregate> Manager<A> {
     }
 
     /// Appends the events after a version. While their fate is unknown, sends them again, with the same ids.
-    async fn append(&self, version: u64, events: &[NewEvent]) -> Result<Outcome, ExecuteError<A::Rejection>> {
+    async fn append(
+        &self,
+        current: &Versioned<A>,
+        events: &[NewEvent],
+    ) -> Result<Outcome, ExecuteError<A::Rejection>> {
         let Config { store, stream, .. } = &*self.config;
+        // The position too, because a stream that was created again may have as many events.
+        let expected = match current.position {
+            Some(position) => Expected::ExactAt { version: current.version, position },
+            None => Expected::Exact(current.version),
+        };
         let mut retries = RETRIES.iter();
         let mut unknown = false;
         loop {
-            let error = match store.append(stream, Expected::Exact(version), events.to_vec()).await {
+            let error = match store.append(stream, expected.clone(), events.to_vec()).await {
                 Ok(appended) => return Ok(Outcome::Stored(appended)),
                 // Ids are looked at before the version, so an earlier try is not stored; nor will it be, because its
                 // version is taken.
@@ -132,8 +132,6 @@ impl<A: Aggregate> Manager<A> {
         if appended.version == before.version + events.len() as u64
             && !appended.duplicate
             && let Some(position) = appended.position
-            // The same version of another stream is not what was decided on.
-            && self.replay().is_of(before).await.map_err(ExecuteError::Indeterminate)?
         {
             let mut state = before.clone();
             // Nobody sees the positions of those before the last.
@@ -143,29 +141,28 @@ impl<A: Aggregate> Manager<A> {
             return Ok(());
         }
         // Stored already, by an earlier try or for an earlier command of the same ids, perhaps with other words, and
-        // perhaps long in the state; or the stream is another one: only the store knows.
-        let same = self.catch_up().await.map_err(|error| match error {
+        // perhaps long in the state: only the store knows.
+        self.catch_up().await.map_err(|error| match error {
             ExecuteError::Store(error) => ExecuteError::Indeterminate(error),
             error => error,
-        })?;
-        if same { Ok(()) } else { Err(ExecuteError::Recreated { stream: self.config.stream.clone() }) }
+        })
     }
 
-    /// Takes in what others have appended; everything, if the stream is not the one that was known. Whether it was.
-    async fn catch_up(&mut self) -> Result<bool, ExecuteError<A::Rejection>> {
-        let (state, same) = match self.read_on().await {
+    /// Takes in what others have appended; everything, if the stream is not the one that was known.
+    async fn catch_up(&mut self) -> Result<(), ExecuteError<A::Rejection>> {
+        let state = match self.read_on().await {
             Ok(read) => read,
             Err(ReplayError::Store(error)) => return Err(ExecuteError::Store(error)),
             Err(error) => return Err(ExecuteError::Replay(error)),
         };
         self.behind = false;
         self.publish(state);
-        Ok(same)
+        Ok(())
     }
 
-    async fn read_on(&mut self) -> Result<(Versioned<A>, bool), ReplayError> {
+    async fn read_on(&mut self) -> Result<Versioned<A>, ReplayError> {
         if let Some(state) = self.replay().read_on(Versioned::clone(&self.current)).await? {
-            return Ok((state, true));
+            return Ok(state);
         }
         tracing::warn!(
             stream = %self.config.stream, version = self.current.version,
@@ -173,7 +170,7 @@ impl<A: Aggregate> Manager<A> {
         );
         let (state, begun) = self.replay().load().await?;
         self.snapshots.begin_at(begun);
-        Ok((state, false))
+        Ok(state)
     }
 
     fn replay(&self) -> Replay<'_> {

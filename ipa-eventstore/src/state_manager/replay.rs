@@ -13,7 +13,7 @@ use super::aggregate::{Aggregate, Versioned};
 use super::error::ReplayError;
 use super::upcasters::Upcasters;
 use crate::rules::PAGE;
-use crate::{EventStore, Json, Position, ReadStream, RecordedEvent, Snapshot, StoreError, StreamId};
+use crate::{EventStore, Json, Position, ReadStream, RecordedEvent, Snapshot, StreamId};
 
 /// How often a stream may turn out to be another one while it is read.
 const RESTARTS: usize = 8;
@@ -66,16 +66,6 @@ impl Replay<'_> {
                 return Ok(Some(state));
             }
         }
-    }
-
-    /// Whether the stream is the one that this state was made from.
-    pub(super) async fn is_of<A: Aggregate>(&self, state: &Versioned<A>) -> Result<bool, StoreError> {
-        if state.version == 0 {
-            return Ok(true);
-        }
-        let last = ReadStream::new().after(state.version - 1).max_count(1);
-        let last = self.store.read_stream(self.stream, last).await?;
-        Ok(last.first().is_some_and(|event| state.ends_with(event)))
     }
 
     fn take_in<A: Aggregate>(

@@ -101,7 +101,7 @@ async fn a_command_whose_events_have_its_ids_can_be_repeated() {
     // Stored, and not to be read back: not to be called done.
     let id = EventId::generate();
     counter.execute(Command::AddOnce(9, id)).await.unwrap();
-    store.fail_reads_after(1, 1);
+    store.fail_reads_after(0, 1);
     let unread = other.execute(Command::AddOnce(9, id)).await;
     assert!(matches!(unread, Err(ExecuteError::Indeterminate(StoreError::Unavailable(_)))), "{unread:?}");
     assert_eq!(other.execute(Command::AddOnce(9, id)).await.unwrap().version, 4);

@@ -89,9 +89,6 @@ impl Model {
         if numbers.is_empty() {
             return Answer::Done { version: self.known.1.len(), events: 0 };
         }
-        if self.known.0 != self.stream.0 && !self.known.1.is_empty() {
-            self.catch_up();
-        }
         for _ in 0..=MAX_CONFLICTS {
             match self.append(numbers, &mut fates) {
                 Ok(version) => {
@@ -124,7 +121,8 @@ impl Model {
                 Fate::Fine | Fate::Done => {}
             }
             if ours.is_none() {
-                if self.stream.1.len() != self.known.1.len() {
+                let another = self.stream.0 != self.known.0 && !self.known.1.is_empty();
+                if another || self.stream.1.len() != self.known.1.len() {
                     return Err(Answer::Conflict);
                 }
                 self.stream.1.extend(numbers);

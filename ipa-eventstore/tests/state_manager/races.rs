@@ -61,11 +61,7 @@ impl<S: EventStore + Clone> Run<S> {
                     Err(ExecuteError::Conflict { .. } | ExecuteError::Gone | ExecuteError::Store(_)) => {}
                     Err(ExecuteError::Indeterminate(_) | ExecuteError::Lost)
                         if repeatable && self.race.recreated == 0 => {}
-                    Err(
-                        ExecuteError::Indeterminate(_) | ExecuteError::Lost | ExecuteError::Recreated { .. },
-                    ) => {
-                        break Told::Unknown;
-                    }
+                    Err(ExecuteError::Indeterminate(_) | ExecuteError::Lost) => break Told::Unknown,
                     Err(error) => panic!("{error:?}"),
                 }
                 // A manager that is being restarted gets its turn.

@@ -81,8 +81,8 @@ async fn an_end_between_append_and_apply_loses_nothing() {
         let spec = spec.stop_mode(StopMode::Drop);
         let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
         let watch = counter.watch().await.unwrap();
-        let (read, at_gate, _never) = gate();
-        store.then_read(1, read); // the first is before the append, this one after it
+        let (turn, at_gate, _never) = gate();
+        store.then(Turn::GateAfter(turn));
         let in_hand = tokio::spawn({
             let counter = counter.clone();
             async move { counter.execute(Command::Add(4)).await }

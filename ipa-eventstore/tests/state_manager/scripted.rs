@@ -49,6 +49,8 @@ pub enum Turn {
     After(Vec<NewEvent>),
     /// It waits, then is done.
     Gate(Gate),
+    /// It is done, then waits before that is known.
+    GateAfter(Gate),
     /// It waits, then is done, and not known.
     GateThenIndeterminate(Gate),
 }
@@ -141,6 +143,11 @@ impl EventStore for Scripted {
                 self.inner.append(stream, Expected::Any, others).await?;
             }
             Some(Turn::Gate(gate)) => gate.pass().await,
+            Some(Turn::GateAfter(gate)) => {
+                let appended = self.inner.append(stream, expected, events).await?;
+                gate.pass().await;
+                return Ok(appended);
+            }
             Some(Turn::GateThenIndeterminate(gate)) => {
                 gate.pass().await;
                 self.inner.append(stream, expected, events).await?;
