@@ -13,6 +13,9 @@
 //! ([`StoreAdmission`] does so for any store), and [`StateManager`] is a child that keeps a
 //! stream's state, by the rules of an [`Aggregate`].
 //!
+//! A store of your own can be held to the same contract: the feature `testkit` has the conformance
+//! suite, as cases and as tests.
+//!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! use ipa_eventstore::{EventStore, Expected, InMemoryEventStore, NewEvent, ReadStream, StreamId, StreamType};
@@ -57,6 +60,8 @@ mod state_manager;
 mod stats;
 mod store;
 pub mod subscription;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod time;
 mod wakeups;
 

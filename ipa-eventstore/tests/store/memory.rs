@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use ipa_eventstore::{EventStore, Expected, InMemoryEventStore, Position, ReadAll, StoreError, Subscribe};
 
-use crate::conformance::{Store, conformance, events, next, stream};
+use ipa_eventstore::testkit::{Case, Subject};
 
-async fn run(case: impl AsyncFnOnce(Store)) {
-    case(Arc::new(InMemoryEventStore::new())).await;
+use crate::conformance::{Store, events, next, stream};
+
+async fn run(case: Case) {
+    let foreign = [Position::from_parts(1, 0, 0), Position::from_parts(0, 1, 0)];
+    case.run(Subject::new(InMemoryEventStore::new()).foreign_positions(foreign)).await;
 }
 
 mod suite {
-    super::conformance! { #[tokio::test(start_paused = true)] super::super::run }
+    use super::run;
+
+    ipa_eventstore::conformance! { #[tokio::test(start_paused = true)] run, with foreign_positions }
 }
 
 /// ES-41 closing ends subscriptions and refuses what comes after.

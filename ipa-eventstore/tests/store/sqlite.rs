@@ -10,26 +10,46 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipa_eventstore::{SqliteEventStore, StoreError};
+use ipa_eventstore::testkit::{Case, Subject};
+use ipa_eventstore::{Position, SqliteEventStore, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use crate::conformance::{Store, conformance};
+use crate::conformance::Store;
 
-async fn run(case: impl AsyncFnOnce(Store)) {
+async fn run(case: Case) {
     let place = Place::new();
-    let store = place.open().await;
-    case(Arc::new(store.clone())).await;
-    store.close().await.unwrap();
+    let open = Arc::new(Mutex::new(place.open().await));
+    let subject = Subject::new(open.lock().await.clone());
+    let foreign = [Position::from_parts(1, 0, 0), Position::from_parts(0, 1, 0)];
+    let (path, current) = (place.path(), open.clone());
+    let subject = subject.foreign_positions(foreign).reopening(move || {
+        let (path, current) = (path.clone(), current.clone());
+        async move {
+            let mut current = current.lock().await;
+            current.close().await.unwrap();
+            *current = SqliteEventStore::open(path).await.unwrap();
+            current.clone()
+        }
+    });
+    case.run(subject).await;
+    open.lock().await.close().await.unwrap();
     assert_eq!(place.files(), ["events.db", "events.db.lock"], "a clean close leaves no log");
 }
 
 mod suite {
-    super::conformance! { #[tokio::test(flavor = "multi_thread", worker_threads = 2)] super::super::run }
+    use super::run;
+
+    ipa_eventstore::conformance! {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)] run, with reopen, foreign_positions
+    }
 }
 
 mod suite_on_one_thread {
-    super::conformance! { #[tokio::test] super::super::run }
+    use super::run;
+
+    ipa_eventstore::conformance! { #[tokio::test] run, with reopen, foreign_positions }
 }
 
 /// A directory for one store.

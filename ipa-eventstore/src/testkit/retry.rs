@@ -1,8 +1,7 @@
 //! A repeated append.
 
-use ipa_eventstore::{Expected, ReadAll, StoreError};
-
-use super::{Store, event, events, id, kind, stream};
+use super::fixtures::{Store, all_of, event, events, everything, id, kind, stream, take, types};
+use crate::{Appended, Expected, ReadAll, StoreError, Subscribe};
 
 /// ES-07 the same ids, whole and in order, get the first answer, marked as a duplicate.
 pub async fn a_retry_gets_the_first_answer(store: Store) {
@@ -105,4 +104,66 @@ pub async fn deleted_ids_are_free_again(store: Store) {
     assert!(matches!(error, StoreError::StreamNotFound { .. }), "{error:?}");
     let again = store.append(&a, create, batch).await.unwrap();
     assert_eq!((again.version, again.duplicate), (2, false));
+}
+
+/// ES-07 a run of stored ids within a batch, or across two, is stored already: answered with its own end.
+pub async fn a_stored_run_is_a_duplicate(store: Store) {
+    let a = stream(&store, "a", 1).await;
+    let (first, second) = (events(3), events(2));
+    store.append(&a, Expected::Any, first.clone()).await.unwrap();
+    store.append(&a, Expected::Any, second.clone()).await.unwrap();
+    let stored = all_of(&store, &a).await;
+    let runs = [
+        (vec![first[0].clone()], 2),
+        (vec![first[1].clone(), first[2].clone()], 4),
+        (vec![first[2].clone(), second[0].clone()], 5),
+        ([first, second].concat(), 6),
+    ];
+    for (run, version) in runs {
+        let again = store.append(&a, Expected::Exact(1), run).await.unwrap();
+        let position = Some(stored[version - 1].position);
+        assert_eq!(again, Appended::new(version as u64, position, true));
+    }
+    assert_eq!(all_of(&store, &a).await, stored);
+}
+
+/// ES-07 it is the ids that count: a retry with other contents changes nothing of what is stored.
+pub async fn a_retry_does_not_rewrite(store: Store) {
+    let a = stream(&store, "a", 0).await;
+    let first = event("first").actor("ann");
+    store.append(&a, Expected::Any, vec![first.clone()]).await.unwrap();
+    let stored = all_of(&store, &a).await;
+    let other = event("other").id(first.id).actor("ben").schema_version(9);
+    assert!(store.append(&a, Expected::Any, vec![other]).await.unwrap().duplicate);
+    assert_eq!(all_of(&store, &a).await, stored);
+}
+
+/// ES-07 a creation is repeated like any append, with its events; without events there is no id to know it by.
+pub async fn a_creation_may_be_repeated(store: Store) {
+    let (a, first) = (id("a"), events(2));
+    for _ in 0..3 {
+        let started = store.start_stream(&kind("task"), Some(a.clone()), first.clone()).await;
+        assert_eq!(started.unwrap(), a);
+    }
+    // Another type does not change the stream's either.
+    store.start_stream(&kind("other"), Some(a.clone()), first).await.unwrap();
+    let info = store.stream_info(&a).await.unwrap();
+    assert_eq!((info.version, info.stream_type), (2, kind("task")));
+    let error = store.start_stream(&kind("task"), Some(a), vec![]).await.unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyExists { version: 2, .. }), "{error:?}");
+}
+
+/// ES-07 a retry notifies nobody and leaves the stream's times alone.
+pub async fn a_retry_is_no_append(store: Store) {
+    let a = stream(&store, "a", 0).await;
+    let batch = events(2);
+    let mut of_a = store.subscribe(Subscribe::stream(&a, 0)).await.unwrap();
+    store.append(&a, Expected::Any, batch.clone()).await.unwrap();
+    let before = (store.stream_info(&a).await.unwrap(), everything(&store).await);
+    for _ in 0..20 {
+        assert!(store.append(&a, Expected::Any, batch.clone()).await.unwrap().duplicate);
+    }
+    assert_eq!((store.stream_info(&a).await.unwrap(), everything(&store).await), before);
+    store.append(&a, Expected::Any, vec![event("last")]).await.unwrap();
+    assert_eq!(types(&take(&mut of_a, 3).await), ["e1", "e2", "last"]);
 }

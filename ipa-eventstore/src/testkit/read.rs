@@ -1,8 +1,7 @@
-//! Reading.
+//! Reading: bounds, directions, filters, counts, pages.
 
-use ipa_eventstore::{Expected, Position, ReadAll, ReadStream, StoreError, StreamId};
-
-use super::{Store, event, id, kind, stream, versions};
+use super::fixtures::{Store, all_of, event, everything, id, kind, stream, versions};
+use crate::{Direction, Expected, Position, ReadAll, ReadStream, RecordedEvent, StoreError, StreamId};
 
 async fn read(store: &Store, stream: &StreamId, read: ReadStream) -> Vec<u64> {
     versions(&store.read_stream(stream, read).await.unwrap())
@@ -147,22 +146,6 @@ pub async fn long_reads_cross_pages(store: Store) {
     assert_eq!(versions(&store.read_all(rare).await.unwrap()), [500, 1000, 1500, 2000]);
 }
 
-/// ES-21 a position that is not this store's is an error, and not the end of the store.
-pub async fn foreign_positions_are_refused(store: Store) {
-    stream(&store, "a", 2).await;
-    for foreign in [Position::from_parts(1, 0, 0), Position::from_parts(0, 1, 0)] {
-        for read in [ReadAll::new().after(foreign), ReadAll::new().before(foreign)] {
-            let error = store.read_all(read).await.unwrap_err();
-            assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-        }
-        let subscribe = ipa_eventstore::Subscribe::all(foreign);
-        let error = store.subscribe(subscribe).await.unwrap_err();
-        assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    }
-    let beyond = Position::from_parts(0, 0, u64::MAX);
-    assert_eq!(store.read_all(ReadAll::new().after(beyond)).await.unwrap(), []);
-}
-
 /// ES-46 replaying a lifecycle rebuilds its state.
 pub async fn a_lifecycle_replays(store: Store) {
     #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -171,7 +154,7 @@ pub async fn a_lifecycle_replays(store: Store) {
         done: u32,
     }
     let change = |status: &str, done| Task { status: status.to_owned(), done };
-    let record = |task: &Task| ipa_eventstore::NewEvent::json("changed", task).unwrap();
+    let record = |task: &Task| crate::NewEvent::json("changed", task).unwrap();
     let a = stream(&store, "a", 0).await;
     let history = [change("started", 0), change("working", 2), change("finished", 3)];
     for (version, task) in (0..).zip(&history) {
@@ -186,4 +169,120 @@ pub async fn a_lifecycle_replays(store: Store) {
     let first = &store.read_stream(&a, ReadStream::new().max_count(1)).await.unwrap()[0];
     let error = first.data::<Vec<u8>>().unwrap_err();
     assert!(error.to_string().contains("changed event 1 of stream a"), "{error}");
+}
+
+/// What a read is to give of what there is within its bounds and filters: in order, and counted.
+fn plain(
+    all: &[RecordedEvent],
+    direction: Direction,
+    max_count: Option<usize>,
+    wanted: impl Fn(&RecordedEvent) -> bool,
+) -> Vec<RecordedEvent> {
+    let mut found: Vec<_> = all.iter().filter(|event| wanted(event)).cloned().collect();
+    if direction == Direction::Backward {
+        found.reverse();
+    }
+    found.truncate(max_count.unwrap_or(usize::MAX));
+    found
+}
+
+fn is_in<T: PartialEq<str>>(list: &Option<Vec<T>>, name: &str) -> bool {
+    list.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name))
+}
+
+/// Lists of names: none, and each of these.
+fn lists(lists: &[&[&str]]) -> Vec<Option<Vec<String>>> {
+    let owned = |list: &&[&str]| Some(list.iter().map(|name| (*name).to_owned()).collect());
+    std::iter::once(None).chain(lists.iter().map(owned)).collect()
+}
+
+/// Every pair of one of these and one of those.
+fn pairs<A: Clone, B: Clone>(these: &[A], those: &[B]) -> Vec<(A, B)> {
+    these.iter().flat_map(|a| those.iter().map(|b| (a.clone(), b.clone()))).collect()
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
+
+/// ES-21 ES-22 ES-23 ES-24 every mixture of bounds, direction, filter and count, for one stream.
+pub async fn every_mixture_of_a_stream_s_options(store: Store) {
+    let mixed = mixed(&store).await;
+    // Another stream's events in between are none of it.
+    stream(&store, "other", 3).await;
+    store.append(&mixed, Expected::Any, vec![event("a")]).await.unwrap();
+    let all = all_of(&store, &mixed).await;
+    let before = [None, Some(0), Some(1), Some(2), Some(5), Some(10), Some(11), Some(u64::MAX)];
+    let bounds = pairs(&[0, 1, 4, 9, 10, 11, u64::MAX], &before);
+    let order = pairs(&DIRECTIONS, &[None, Some(0), Some(2), Some(10)]);
+    for (((after, before), (direction, max_count)), types) in
+        pairs(&pairs(&bounds, &order), &lists(&[&[], &["b"], &["c", "a", "?"]]))
+    {
+        let due = plain(&all, direction, max_count, |event| {
+            let within = event.version > after && before.is_none_or(|before| event.version < before);
+            within && is_in(&types, &event.event_type)
+        });
+        let mut read = ReadStream::new().after(after);
+        (read.before, read.direction) = (before, direction);
+        (read.max_count, read.event_types) = (max_count, types);
+        let got = store.read_stream(&mixed, read.clone()).await.unwrap();
+        assert_eq!(versions(&got), versions(&due), "{read:?}");
+        assert_eq!(got, due, "{read:?}");
+    }
+}
+
+/// ES-21 ES-22 ES-23 ES-24 every mixture of bounds, direction, filters and count, for the whole store.
+pub async fn every_mixture_of_the_store_s_options(store: Store) {
+    let (a, b) = (stream(&store, "a", 0).await, id("b"));
+    store.append(&b, Expected::NoStream(kind("other")), vec![]).await.unwrap();
+    for stream in [&a, &b, &b, &a] {
+        store.append(stream, Expected::Any, vec![event("x"), event("y")]).await.unwrap();
+    }
+    let all = everything(&store).await;
+    let at = |n: usize| all[n].position;
+    let before = [None, Some(Position::START), Some(at(0)), Some(at(3)), Some(at(7))];
+    let bounds = pairs(&[Position::START, at(0), at(3), at(7)], &before);
+    let order = pairs(&DIRECTIONS, &[None, Some(0), Some(2)]);
+    let filters = pairs(&lists(&[&[], &["y"], &["x", "y", "?"]]), &lists(&[&[], &["task"], &["?", "other"]]));
+    for (((after, before), (direction, max_count)), (types, kinds)) in
+        pairs(&pairs(&bounds, &order), &filters)
+    {
+        let due = plain(&all, direction, max_count, |event| {
+            let within = event.position > after && before.is_none_or(|before| event.position < before);
+            let of_kind = is_in(&kinds, if event.stream == a { "task" } else { "other" });
+            within && of_kind && is_in(&types, &event.event_type)
+        });
+        let mut read = ReadAll::new().after(after);
+        (read.before, read.direction) = (before, direction);
+        (read.max_count, read.event_types) = (max_count, types);
+        read.stream_types = kinds.map(|kinds| kinds.iter().map(|name| kind(name)).collect());
+        assert_eq!(store.read_all(read.clone()).await.unwrap(), due, "{read:?}");
+    }
+}
+
+/// ES-22 page by page, either way, each event comes once, though appends go on in between.
+pub async fn pages_give_each_event_once(store: Store) {
+    let a = stream(&store, "a", 10).await;
+    let before = everything(&store).await;
+    let (mut forward, mut backward, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0.. {
+        let after = forward.last().map_or(0, |event: &RecordedEvent| event.version);
+        let read = ReadStream::new().after(after).max_count(4);
+        let page = store.read_stream(&a, read).await.unwrap();
+        let mut down = ReadStream::new().backward().max_count(4);
+        down.before = backward.last().map(|event: &RecordedEvent| event.version);
+        backward.extend(store.read_stream(&a, down).await.unwrap());
+        let after = whole.last().map_or(Position::START, |event: &RecordedEvent| event.position);
+        whole.extend(store.read_all(ReadAll::new().after(after).max_count(4)).await.unwrap());
+        if page.is_empty() {
+            break;
+        }
+        forward.extend(page);
+        let meanwhile = if round < 4 { vec![event("x"), event("y")] } else { vec![] };
+        store.append(&a, Expected::Any, meanwhile).await.unwrap();
+    }
+    let all = all_of(&store, &a).await;
+    assert!(all.len() == 18 && all.starts_with(&before), "{}", all.len());
+    assert_eq!(forward, all);
+    assert_eq!(whole, all);
+    backward.reverse();
+    assert_eq!(backward, before, "newer events come above the pages that were read");
 }
