@@ -225,4 +225,31 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
     async fn load_snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, StoreError> {
         (**self).load_snapshot(stream).await
     }
+
+    // Those that have a default, too: a store may have an answer of its own.
+    async fn start_stream(
+        &self,
+        stream_type: &StreamType,
+        id: Option<StreamId>,
+        first_events: Vec<NewEvent>,
+    ) -> Result<StreamId, StoreError> {
+        (**self).start_stream(stream_type, id, first_events).await
+    }
+
+    async fn append_batch(
+        &self,
+        stream: &StreamId,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<u64, StoreError> {
+        (**self).append_batch(stream, expected, events).await
+    }
+
+    async fn stream_version(&self, stream: &StreamId) -> Result<u64, StoreError> {
+        (**self).stream_version(stream).await
+    }
+
+    async fn stream_exists(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        (**self).stream_exists(stream).await
+    }
 }

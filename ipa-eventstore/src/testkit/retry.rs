@@ -1,6 +1,8 @@
 //! A repeated append.
 
-use super::fixtures::{Store, all_of, event, events, everything, id, kind, stream, take, types};
+use super::fixtures::{
+    Store, all_of, assert_silent, event, events, everything, id, kind, stream, take, types,
+};
 use crate::{Appended, Expected, ReadAll, StoreError, Subscribe};
 
 /// ES-07 the same ids, whole and in order, get the first answer, marked as a duplicate.
@@ -166,4 +168,5 @@ pub async fn a_retry_is_no_append(store: Store) {
     assert_eq!((store.stream_info(&a).await.unwrap(), everything(&store).await), before);
     store.append(&a, Expected::Any, vec![event("last")]).await.unwrap();
     assert_eq!(types(&take(&mut of_a, 3).await), ["e1", "e2", "last"]);
+    assert_silent(&mut of_a).await;
 }

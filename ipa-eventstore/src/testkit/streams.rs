@@ -121,6 +121,7 @@ pub async fn list_streams_by_type_in_pages(store: Store) {
     assert_eq!(list(all.clone().max_count(0)).await, [""; 0]);
     let even = all.clone().stream_type(kind("even"));
     assert_eq!(list(even.clone()).await, ["a10", "b", "ä"]);
+    assert_eq!(list(even.clone().max_count(2)).await, ["a10", "b"], "chosen first, then counted");
     assert_eq!(list(even.after(id("b"))).await, ["ä"]);
     assert_eq!(list(all.stream_type(kind("none"))).await, [""; 0]);
     let info = store.list_streams(ListStreams::new().after(id("b"))).await.unwrap();
@@ -212,6 +213,7 @@ pub async fn pages_of_a_list_that_changes(store: Store) {
     }
     let mut listed: Vec<StreamId> = Vec::new();
     loop {
+        assert!(listed.len() < 100, "the pages have no end: {listed:?}");
         let found = page(&store, listed.last(), 3).await;
         let Some(last) = found.last() else { break };
         let at: usize = last.as_str()[1..].parse().unwrap();
@@ -255,6 +257,7 @@ pub async fn long_lists_are_whole(store: Store) {
     assert_eq!(names(ListStreams::new().max_count(1001)).await, due(1)[..1001]);
     let mut paged: Vec<StreamId> = Vec::new();
     loop {
+        assert!(paged.len() <= COUNT, "the pages have no end");
         let found = page(&store, paged.last(), 500).await;
         if found.is_empty() {
             break;

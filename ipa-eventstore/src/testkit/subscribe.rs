@@ -28,6 +28,7 @@ pub async fn a_batch_is_one_event_each(store: Store) {
     store.append(&a, Expected::Any, vec![]).await.unwrap();
     store.append(&a, Expected::Any, events(1)).await.unwrap();
     assert_eq!(versions(&take(&mut subscription, 5).await), [1, 2, 3, 4, 5]);
+    assert_silent(&mut subscription).await;
 }
 
 /// ES-38 a refused, a repeated and an empty append publish nothing.
@@ -45,9 +46,8 @@ pub async fn refused_appends_publish_nothing(store: Store) {
     store.append(&id("missing"), Expected::Any, events(1)).await.unwrap_err();
     store.append(&a, Expected::Any, vec![event("last")]).await.unwrap();
     for subscription in [&mut of_a, &mut of_all] {
-        let got = take(subscription, 2).await;
-        let types: Vec<_> = got.iter().map(|event| &*event.event_type).collect();
-        assert_eq!(types, ["first", "last"]);
+        assert_eq!(types(&take(subscription, 2).await), ["first", "last"]);
+        assert_silent(subscription).await;
     }
 }
 

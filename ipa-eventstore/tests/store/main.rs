@@ -4,4 +4,5 @@ mod conformance;
 mod crash;
 mod memory;
 mod model;
+mod sabotage;
 mod sqlite;
