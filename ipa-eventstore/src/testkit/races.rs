@@ -92,7 +92,7 @@ pub async fn publication_is_in_commit_order(store: Store) {
             let a = id(&format!("s{}", writer / 2));
             let _ = store.append(&a, Expected::NoStream(kind("task")), vec![]).await;
             for round in 0..EACH {
-                store.append(&a, Expected::Any, events(1 + round % 3)).await.unwrap();
+                store.append(&a, Expected::Any, events(1 + (writer + round) % 3)).await.unwrap();
                 // Where a store answers at once, the others would not get their turn.
                 tokio::task::yield_now().await;
             }

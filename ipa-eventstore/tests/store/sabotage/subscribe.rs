@@ -250,7 +250,7 @@ subscribing! {
     LostAtTheSeam, |store, from| {
         let mut stored = Vec::new();
         let mut history = store.subscribe(from.clone()).await?;
-        while let Ok(Some(Ok(event))) = tokio::time::timeout(Duration::from_nanos(1), history.next()).await {
+        while let Some(event) = at_hand(&mut history).await {
             stored.push(event);
         }
         Ok(from_tail(SeamTail { stored, store: store.clone(), from, inner: None }))
