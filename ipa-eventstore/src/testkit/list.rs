@@ -13,7 +13,6 @@ use super::{
 /// store has beyond the contract, in this order: `reopen`, `foreign_positions`.
 ///
 /// ```
-/// # #[cfg(test)]
 /// mod suite {
 ///     use ipa_eventstore::testkit::{Case, Subject};
 ///     use ipa_eventstore::{InMemoryEventStore, Position};

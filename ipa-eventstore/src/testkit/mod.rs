@@ -11,7 +11,6 @@
 //! and tokio (`macros`, `rt`) among its dev-dependencies:
 //!
 //! ```
-//! # #[cfg(test)]
 //! mod conformance {
 //!     use ipa_eventstore::InMemoryEventStore;
 //!     use ipa_eventstore::testkit::{Case, Subject};

@@ -4,8 +4,9 @@
 //! written is not believed: the test binaries are asked for what they run, and an id counts only when
 //!
 //! - the documented function has a test attribute, and a binary of its package lists it, not ignored, under its full path;
-//! - or it has none (the body of a test that a macro generates, say a conformance suite's), and a binary of its package
-//!   lists a test, not ignored, whose last path segment is the function's name;
+//! - or it has none (the body of a test that a macro generates, say a conformance suite's, which is a module of its
+//!   library behind a feature), and a binary of its package lists a test, not ignored, whose path ends in the function's
+//!   own module and name;
 //! - or the doc comment holds a doctest (a compile-fail one, say) that rustdoc lists, not ignored.
 //!
 //! Six cases are facts about the runtime that no test can pin; for them, and for them only, a sentence in a library's
@@ -26,7 +27,10 @@ use std::{
 
 use serde::Serialize;
 
-use self::{source::Source, suites::Suites};
+use self::{
+    source::{Function, Source},
+    suites::Suites,
+};
 use crate::{
     metadata,
     run::{self, Error, Result},
@@ -152,7 +156,7 @@ fn found(suites: &Suites) -> Found {
                 continue;
             }
             for other in suites.binaries.iter().filter(|other| other.package == suite.package) {
-                for test in other.tests.iter().filter(|test| last_segment(test) == function.name) {
+                for test in other.tests.iter().filter(|test| is_made_of(test, function)) {
                     Found::note(&mut found.run, &function.ids, &format!("{} {test}", other.name));
                 }
             }
@@ -168,8 +172,11 @@ fn found(suites: &Suites) -> Found {
     found
 }
 
-fn last_segment(path: &str) -> &str {
-    path.rsplit("::").next().unwrap_or(path)
+/// Whether a macro made this test of the function: `sqlite::suite::append::case` of `testkit::append::case`.
+fn is_made_of(test: &str, function: &Function) -> bool {
+    let own = function.modules.last().into_iter().chain([&function.name]);
+    let mut path = test.rsplit("::");
+    own.rev().all(|segment| path.next() == Some(segment))
 }
 
 fn coverage(ids: &[String], found: &Found) -> Coverage {

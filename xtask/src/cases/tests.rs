@@ -37,6 +37,12 @@ mod tests {
 pub async fn suite_case() {}
 /// AA-05 a body of another package's tests
 pub async fn foreign_case() {}
+mod chapter {
+    /// AA-08 a body in a module that tests are named by
+    pub async fn body() {}
+    /// AA-09 a body that only has the name of another one's test
+    pub async fn suite_case() {}
+}
 /// AA-06 AA-07 a doctest
 /// ```compile_fail
 /// ```
@@ -47,11 +53,16 @@ pub struct S;
     let suites = Suites {
         binaries: vec![
             binary(&library, "one", "one", &["tests::runs", "other::elsewhere"]),
-            binary(&integration, "one::it", "one", &["memory::suite_case", "sqlite::suite_case"]),
+            binary(
+                &integration,
+                "one::it",
+                "one",
+                &["memory::suite_case", "sqlite::suite_case", "sqlite::chapter::body"],
+            ),
             binary(&integration, "two", "two", &["foreign_case", "suite_case"]),
         ],
         doctests: vec![
-            Doctest { name: "lib.rs - S (line 14)".into(), file: library.clone(), line: 14 },
+            Doctest { name: "lib.rs - S (line 20)".into(), file: library.clone(), line: 20 },
             Doctest { name: "lib.rs - T (line 99)".into(), file: library.clone(), line: 99 },
         ],
         root: folder.path().to_path_buf(),
@@ -64,8 +75,10 @@ pub struct S;
     assert_eq!(tests_of(&found.not_run, "AA-03"), ["one tests::elsewhere (lib.rs:7)"]);
     assert_eq!(tests_of(&found.run, "AA-04"), ["one::it memory::suite_case", "one::it sqlite::suite_case"]);
     assert_eq!(tests_of(&found.run, "AA-05"), [""; 0]);
-    assert_eq!(tests_of(&found.run, "AA-06"), ["lib.rs - S (line 14)"]);
-    assert_eq!(tests_of(&found.run, "AA-07"), ["lib.rs - S (line 14)"]);
+    assert_eq!(tests_of(&found.run, "AA-08"), ["one::it sqlite::chapter::body"]);
+    assert_eq!(tests_of(&found.run, "AA-09"), [""; 0]);
+    assert_eq!(tests_of(&found.run, "AA-06"), ["lib.rs - S (line 20)"]);
+    assert_eq!(tests_of(&found.run, "AA-07"), ["lib.rs - S (line 20)"]);
 }
 
 #[test]
