@@ -75,9 +75,16 @@ impl Readers {
         let idle = {
             let mut pool = self.pool.lock();
             pool.closed = true;
-            std::mem::take(&mut pool.idle)
+            let idle = std::mem::take(&mut pool.idle);
+            // Lent until they are closed: the writer, on its own thread, waits to be the last, and two
+            // that close at once both find that they are not.
+            pool.lent += idle.len();
+            idle
         };
+        let closing = idle.len();
         drop(idle);
+        self.pool.lock().lent -= closing;
+        self.returned.notify_all();
     }
 
     /// Waits (blocking) until the reads that run have given their connections back.

@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipa_eventstore::testkit::{Case, Subject};
-use ipa_eventstore::{Position, SqliteEventStore, StoreError};
+use ipa_eventstore::{EventStore, Position, ReadAll, SqliteEventStore, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
-use crate::conformance::Store;
+use crate::conformance::{Store, stream};
 
 async fn run(case: Case) {
     let place = Place::new();
@@ -101,4 +102,25 @@ impl Place {
 
 fn shared(store: &SqliteEventStore) -> Store {
     Arc::new(store.clone())
+}
+
+/// ES-42 the writer is the last to close, whatever readers there were, and so the log is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_close_with_idle_readers_leaves_no_log() {
+    let mut stores = JoinSet::new();
+    // Many at once, so that threads are held up at odd places.
+    for _ in 0..16 {
+        stores.spawn(async {
+            let place = Place::new();
+            for round in 0..10 {
+                let store = place.open().await;
+                stream(&shared(&store), &format!("s{round}"), 1).await;
+                let read = async || store.read_all(ReadAll::new()).await.unwrap().len();
+                assert_eq!(tokio::join!(read(), read(), read()), (round + 1, round + 1, round + 1));
+                store.close().await.unwrap();
+                assert_eq!(place.files(), ["events.db", "events.db.lock"], "round {round}");
+            }
+        });
+    }
+    stores.join_all().await;
 }
