@@ -42,8 +42,8 @@
 //! # });
 //! ```
 //!
-//! Here a store goes through two cases that its author has got wrong: it wraps another one and takes
-//! the bounds of a read as inclusive.
+//! Here a store wraps another one and is wrong in one thing: it takes the lower bound of a read as
+//! inclusive. Where that does not matter it passes, and the case that is about it says so.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

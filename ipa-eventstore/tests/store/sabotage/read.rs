@@ -50,7 +50,7 @@ asking! {
 
 /// Reads of one stream whose answer is changed.
 macro_rules! answering {
-    ($($(#[$doc:meta])* $fault:ident, |$asked:ident, $given:ident, $events:ident| $ask:expr, $change:expr;)*) => {
+    ($($(#[$doc:meta])* $fault:ident, |$asked:ident, $events:ident| $ask:expr, $change:expr;)*) => {
         $(
             $(#[$doc])*
             #[derive(Default)]
@@ -64,10 +64,8 @@ macro_rules! answering {
                     stream: &StreamId,
                     $asked: ReadStream,
                 ) -> Answer<Vec<RecordedEvent>> {
-                    #[allow(unused_mut)]
-                    let mut $given = $asked.clone();
-                    $ask;
-                    let mut $events = store.read_stream(stream, $given).await?;
+                    let ask: fn(ReadStream) -> ReadStream = $ask;
+                    let mut $events = store.read_stream(stream, ask($asked.clone())).await?;
                     $change;
                     Ok($events)
                 }
@@ -82,23 +80,23 @@ fn is_in(types: &Option<Vec<String>>, event: &RecordedEvent) -> bool {
 
 answering! {
     /// Events are counted first, then filtered.
-    FilterAfterLimit, |asked, given, events|
-        given.event_types = None,
+    FilterAfterLimit, |asked, events|
+        |mut read| { read.event_types = None; read },
         events.retain(|event| is_in(&asked.event_types, event));
     /// Backward is forward, turned round.
-    BackwardIsTurnedRound, |asked, given, events|
-        given.direction = Direction::Forward,
+    BackwardIsTurnedRound, |asked, events|
+        |mut read| { read.direction = Direction::Forward; read },
         if asked.direction == Direction::Backward { events.reverse() };
     /// Types are compared without regard to case and white space.
-    TypesIgnoreCase, |asked, given, events|
-        given.event_types = None,
+    TypesIgnoreCase, |asked, events|
+        |mut read| { read.event_types = None; read },
         events.retain(|event| asked.event_types.as_ref().is_none_or(|types| {
             types.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(&event.event_type))
         }));
     /// Where a page ends and the next one begins an event is lost.
-    LostBetweenPages, |_asked, _given, events| (), if events.len() > 1000 { events.remove(1000); };
+    LostBetweenPages, |_asked, events| |read| read, if events.len() > 1000 { events.remove(1000); };
     /// The events come as they lie.
-    UnsortedReads, |_asked, _given, events| (), events.sort_by_key(|event| event.version % 3);
+    UnsortedReads, |_asked, events| |read| read, events.sort_by_key(|event| event.version % 3);
 }
 
 /// A stream without events is taken for missing.

@@ -117,7 +117,7 @@ impl Fault for CreationOutlivesDeletion {
 
 /// Streams that are listed otherwise.
 macro_rules! listing {
-    ($($(#[$doc:meta])* $fault:ident, |$asked:ident, $given:ident, $infos:ident| $ask:expr, $change:expr;)*) => {
+    ($($(#[$doc:meta])* $fault:ident, |$asked:ident, $infos:ident| $ask:expr, $change:expr;)*) => {
         $(
             $(#[$doc])*
             #[derive(Default)]
@@ -126,10 +126,8 @@ macro_rules! listing {
             #[async_trait]
             impl Fault for $fault {
                 async fn list_streams(&self, store: &Healthy, $asked: ListStreams) -> Answer<Vec<StreamInfo>> {
-                    #[allow(unused_mut)]
-                    let mut $given = $asked.clone();
-                    $ask;
-                    let mut $infos = store.list_streams($given).await?;
+                    let ask: fn(ListStreams) -> ListStreams = $ask;
+                    let mut $infos = store.list_streams(ask($asked.clone())).await?;
                     $change;
                     Ok($infos)
                 }
@@ -140,18 +138,16 @@ macro_rules! listing {
 
 listing! {
     /// Names are ordered without regard to case.
-    ListIgnoresCase, |_asked, _given, infos|
-        (),
+    ListIgnoresCase, |_asked, infos| |list| list,
         infos.sort_by_key(|info| info.id.as_str().to_lowercase());
     /// Streams are counted first, then chosen by type.
-    TypeAfterLimit, |asked, given, infos|
-        given.stream_type = None,
+    TypeAfterLimit, |asked, infos|
+        |mut list| { list.stream_type = None; list },
         infos.retain(|info| asked.stream_type.as_ref().is_none_or(|kind| *kind == info.stream_type));
     /// No list has more than a thousand streams.
-    ListIsCut, |_asked, _given, infos| (), infos.truncate(1000);
+    ListIsCut, |_asked, infos| |list| list, infos.truncate(1000);
     /// A stream of the store's own is listed with the others.
-    OwnStreamIsListed, |_asked, _given, infos|
-        (),
+    OwnStreamIsListed, |_asked, infos| |list| list,
         infos.push(StreamInfo::created(id("~"), kind("system"), SystemTime::now()));
 }
 
