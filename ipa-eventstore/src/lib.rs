@@ -44,6 +44,11 @@
 //! assert_eq!(balance, 10);
 //! # Ok::<(), ipa_eventstore::StoreError>(()) }).unwrap();
 //! ```
+//!
+//! # Features
+//!
+//! `cli` builds `ipa-events`, the operator's tool for stores in SQLite files (`cargo install
+//! ipa-eventstore --features cli`), and the module `transfer`, which is under its export and import.
 
 mod admission;
 mod error;
@@ -52,6 +57,7 @@ mod id;
 mod json;
 mod memory;
 mod position;
+mod progress;
 mod request;
 mod rules;
 mod snapshot;
@@ -63,6 +69,8 @@ pub mod subscription;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod time;
+#[cfg(feature = "cli")]
+pub mod transfer;
 mod wakeups;
 
 pub use admission::StoreAdmission;
@@ -72,9 +80,13 @@ pub use id::{EventId, StreamId, StreamType};
 pub use json::Json;
 pub use memory::InMemoryEventStore;
 pub use position::Position;
+pub use progress::Progress;
 pub use request::{Appended, Direction, Expected, ListStreams, ReadAll, ReadStream, StreamInfo};
 pub use snapshot::Snapshot;
-pub use sqlite::{Durability, SqliteEventStore, SqliteOptions};
+pub use sqlite::{
+    Backup, CheckArea, CheckFinding, CheckReport, Durability, EventTypeCount, SqliteEventStore,
+    SqliteOptions, SqliteStats, StreamCount, StreamTypeCount,
+};
 pub use state_manager::{
     Aggregate, EventForm, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager,
     UpcastError, UpcastPlace, Upcasters, Versioned,

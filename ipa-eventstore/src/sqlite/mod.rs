@@ -4,8 +4,12 @@
 //!   [`schema`] has the tables; [`lock`] keeps a second writer out; [`log`] looks for damage in the
 //!   write-ahead log, which SQLite would pass over.
 //! - [`writer`] is the thread that owns the write connection; [`group`] is one of its transactions.
-//! - [`reader`] lends read connections; [`read`] has the queries; [`tail`] feeds subscriptions.
+//! - [`reader`] lends read connections; [`read`] has the queries; [`tail`] feeds subscriptions;
+//!   [`tidy`] clears away what reading left.
+//! - [`check`], [`backup`] and [`stats`] look at the whole of it, for an operator; [`stop`] ends them.
 
+mod backup;
+mod check;
 mod errors;
 mod group;
 mod lock;
@@ -15,7 +19,10 @@ mod options;
 mod read;
 mod reader;
 mod schema;
+mod stats;
+mod stop;
 mod tail;
+mod tidy;
 mod writer;
 
 use std::fmt;
@@ -26,7 +33,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use tracing::{Instrument, debug_span};
 
+pub use backup::Backup;
+pub use check::{CheckArea, CheckFinding, CheckReport};
 pub use options::{Durability, SqliteOptions};
+pub use stats::{EventTypeCount, SqliteStats, StreamCount, StreamTypeCount};
 
 use crate::rules::{self, PAGE, place};
 use crate::stats::Counts;
@@ -121,6 +131,12 @@ impl SqliteEventStore {
     /// Subscriptions see what the writer commits after at most
     /// [`tail_interval`](SqliteOptions::tail_interval).
     ///
+    /// While it is open there are a `-wal` and a `-shm` file beside the store, also if its writer had
+    /// closed it: SQLite makes them for every reader, so the directory must be writable where they are
+    /// not there. [`close`](Self::close) has SQLite remove them again if nobody else has the store open
+    /// and the log is empty. They stay, harmless, if the store is just dropped, if the process is killed,
+    /// or if a subscription was still being fed.
+    ///
     /// # Errors
     ///
     /// As [`open`](Self::open); a missing store is [`CannotOpen`](StoreError::CannotOpen).
@@ -213,7 +229,15 @@ impl SqliteEventStore {
         self.inner.wakeups.close();
         match &self.inner.writer {
             Some(writer) => writer.ended().await,
-            None => Ok(()),
+            None => {
+                let inner = self.inner.clone();
+                blocking(move || {
+                    inner.readers.wait(inner.options.busy_timeout);
+                    tidy::remove_empty_log(&inner.path);
+                    Ok(())
+                })
+                .await
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use super::{Durability, SqliteOptions};
 use crate::StoreError;
 
 /// The name under which the durability mode is recorded in the store.
-const DURABILITY: &str = "durability";
+pub(super) const DURABILITY: &str = "durability";
 
 /// A store opened for writing.
 pub(super) struct Opened {
@@ -167,7 +167,7 @@ fn common_pragmas(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn check_wal(path: &Path, mode: &str) -> Result<(), StoreError> {
+pub(super) fn check_wal(path: &Path, mode: &str) -> Result<(), StoreError> {
     if mode.eq_ignore_ascii_case("wal") {
         return Ok(());
     }
@@ -322,12 +322,12 @@ fn create(path: &Path, durability: Durability) -> Result<(), StoreError> {
 
 /// A rename survives a power loss once its directory is synced.
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_path: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(_path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -439,7 +439,7 @@ fn was_full(path: &Path) -> bool {
 }
 
 /// SQLite's own look at the pages of the whole file.
-fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let answer: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| opening(path, error))?;

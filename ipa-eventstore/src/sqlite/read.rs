@@ -64,7 +64,7 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-const COLUMNS: &str = "e.version, e.position, e.event_id, e.type, e.schema_version, e.recorded_at, \
+pub(super) const COLUMNS: &str = "e.version, e.position, e.event_id, e.type, e.schema_version, e.recorded_at, \
                        e.actor, e.causation, e.correlation, e.metadata, e.data";
 
 /// The stream's key and version, which must be read in the transaction that uses them.
@@ -206,7 +206,7 @@ fn range_at_end(range: &mut Range) {
 }
 
 /// An event from a row of [`COLUMNS`]; what cannot be decoded is damage, named and never skipped.
-fn event(row: &Row<'_>, path: &Path, stream: &StreamId) -> Result<RecordedEvent, StoreError> {
+pub(super) fn event(row: &Row<'_>, path: &Path, stream: &StreamId) -> Result<RecordedEvent, StoreError> {
     let version = integer(row, 0).map(unsigned);
     let decode = || -> Result<RecordedEvent, Broken> {
         let id = Uuid::from_slice(row.get_ref(2)?.as_blob()?)?;

@@ -1,0 +1,39 @@
+//! Ctrl-C and SIGTERM, for verbs that have something to put in order before they end.
+
+use std::process;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::failure::{Failure, INTERRUPTED, STORE};
+
+/// Runs a verb until it ends or until it is interrupted: then its future is dropped and the answer is `None`.
+///
+/// A second interrupt ends the process at once, also when the verb is blocked in reading its input.
+pub async fn until<T>(verb: impl Future<Output = T>) -> Result<Option<T>, Failure> {
+    let cannot = |error| Failure::new(STORE, format!("cannot listen for Ctrl-C: {error}"));
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminates = signal(SignalKind::terminate()).map_err(cannot)?;
+    let (tell, told) = oneshot::channel();
+    // On another thread than the verb, which may block its own.
+    tokio::spawn(async move {
+        let mut tell = Some(tell);
+        loop {
+            tokio::select! {
+                Some(()) = interrupts.recv() => {}
+                Some(()) = terminates.recv() => {}
+                else => return,
+            }
+            match tell.take() {
+                // Nobody waits if the verb has ended: then what is left is quick.
+                Some(tell) => drop(tell.send(())),
+                None => process::exit(i32::from(INTERRUPTED)),
+            }
+        }
+    });
+    tokio::select! {
+        biased;
+        Ok(()) = told => Ok(None),
+        done = verb => Ok(Some(done)),
+    }
+}
