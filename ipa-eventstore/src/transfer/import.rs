@@ -122,8 +122,7 @@ impl<'a> Import<'a> {
     ///
     /// Dropping the future ends the import between two groups; the one that was being appended is stored
     /// or is not, and is not counted. To go on, run a new import of the whole input.
-    pub async fn run(&mut self, input: impl BufRead) -> Result<(), ImportError> {
-        let mut lines = Lines::new(input);
+    pub async fn run(&mut self, mut lines: Lines<impl BufRead>) -> Result<(), ImportError> {
         while let Some((line, record)) = lines.next_line()? {
             match record {
                 Line::Event(event) => self.event(line, event).await?,

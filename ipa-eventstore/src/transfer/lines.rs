@@ -20,12 +20,12 @@ const LONGEST: u64 = 2 << 30;
 /// {"stream":{"name":"task-1","type":"task"}}
 /// {"end":{"streams":1,"events":0,"snapshots":0}}
 /// "#;
-/// let mut lines = Lines::new(text.as_bytes());
+/// let mut lines = Lines::new(text.as_bytes())?;
 /// assert!(matches!(lines.next_line()?, Some((2, Line::Stream(stream))) if stream.name.as_str() == "task-1"));
 /// assert!(matches!(lines.next_line()?, Some((3, Line::End(_)))));
 /// assert!(lines.next_line()?.is_none());
 ///
-/// let error = Lines::new("{".as_bytes()).next_line().unwrap_err();
+/// let error = Lines::new("{".as_bytes()).unwrap_err();
 /// assert!(error.to_string().starts_with("line 1, column 1: "), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -34,7 +34,6 @@ pub struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
     line: u64,
-    header: bool,
     seen: EndLine,
     ended: bool,
 }
@@ -44,9 +43,16 @@ const NOT_OURS: &str = "give a file that `ipa-events export` wrote";
 const MEND: &str = "export it again, or mend the line";
 
 impl<R: BufRead> Lines<R> {
-    /// Reads from this input.
-    pub fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), line: 0, header: false, seen: EndLine::default(), ended: false }
+    /// Reads the first line of this input, which says what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`](ImportError::Malformed) and [`Read`](ImportError::Read).
+    pub fn new(input: R) -> Result<Self, ImportError> {
+        let (buffer, seen) = (Vec::new(), EndLine::default());
+        let mut lines = Self { input, buffer, line: 0, seen, ended: false };
+        lines.header()?;
+        Ok(lines)
     }
 
     /// The next line with its number; `None` behind the end.
@@ -56,10 +62,6 @@ impl<R: BufRead> Lines<R> {
     /// [`Malformed`](ImportError::Malformed) and [`Read`](ImportError::Read). Behind an error there is
     /// nothing that makes sense.
     pub fn next_line(&mut self) -> Result<Option<(u64, Line)>, ImportError> {
-        if !self.header {
-            self.header()?;
-            self.header = true;
-        }
         if !self.read()? {
             return if self.ended {
                 Ok(None)

@@ -30,7 +30,7 @@
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! use ipa_eventstore::transfer::{Export, Import};
+//! use ipa_eventstore::transfer::{Export, Import, Lines};
 //! use ipa_eventstore::{EventStore, InMemoryEventStore, NewEvent, StreamType};
 //!
 //! let store = InMemoryEventStore::new();
@@ -43,7 +43,7 @@
 //!
 //! let copy = InMemoryEventStore::new();
 //! let mut import = Import::new(&copy);
-//! import.run(text.as_slice()).await?;
+//! import.run(Lines::new(text.as_slice())?).await?;
 //! assert_eq!(import.done().events, 1);
 //! assert_eq!(copy.stream_version(&task).await?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();

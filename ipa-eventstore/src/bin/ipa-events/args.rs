@@ -6,17 +6,18 @@ use clap::{Args, Parser, Subcommand};
 use ipa_eventstore::{Position, StreamId, StreamType};
 
 const AFTER_HELP: &str = "\
-STORE is the file of a store. Everything but `import` only reads, also beside a running writer, and \
-takes no lock. While a verb reads there are a -wal and a -shm file beside the store; they are removed \
-again when nobody has the store open, unless the tool is killed.
+STORE is the file of a store. Everything but `import` only reads, also beside a running writer, and
+takes no lock. While a verb reads there are a -wal and a -shm file beside the store; they are
+removed again when nobody has the store open. They may stay behind, harmless, after `tail`, and
+when the tool is killed.
 
 Exit codes:
   0    done; nothing wrong (also when the reader of a pipe went away)
   1    damage: `check` found something, or a read met it
   2    bad usage
-  3    the store cannot be opened, read or written: missing, locked, of another program, newer
+  3    the store cannot be opened, read or written: missing, locked, another program's, newer
   4    there is no such stream
-  5    the other file is at fault: an import that does not fit, a target that exists or cannot be written
+  5    the other file is at fault: an import that does not fit, a target that exists
   130  interrupted (`tail` ends with 0)";
 
 /// Look into a store of ipa-eventstore, check it, copy it, and move its events.
@@ -40,27 +41,31 @@ pub enum Verb {
     /// Print events as they are stored, until Ctrl-C
     ///
     /// Without --after, --position or --from-start only those that are stored from now on. To go on
-    /// where an earlier run ended, give the last version or position it printed (with --json).
+    /// where an earlier run ended, give the last version or position that it printed (with --json).
+    #[command(verbatim_doc_comment)]
     Tail(Tail),
     /// Count what there is in a store
     Stat(Store),
-    /// Look for damage in the whole store: pages, references, versions, ids, JSON, snapshots
+    /// Look for damage: in pages, references, versions, ids, JSON, snapshots
     Check(Store),
     /// Copy a store into a new file, while it is written to
     ///
-    /// The copy is of one moment. It is made in TARGET.part, synced, checked, and then renamed, so TARGET is
-    /// always whole. An existing file is never replaced.
+    /// The copy is of one moment. It is made in TARGET.part, synced, checked, and then renamed, so
+    /// TARGET is always whole. An existing file is never replaced.
+    #[command(verbatim_doc_comment)]
     Backup(Backup),
     /// Write events as JSON lines, in the order of their positions
     ///
-    /// Each line has every field of its event, the payload to the byte. The last line counts the others.
-    /// What is appended while it runs is left out.
+    /// Each line has every field of its event, the payload to the byte. The last line counts the
+    /// others. What is appended while it runs is left out.
+    #[command(verbatim_doc_comment)]
     Export(Export),
     /// Append the events of an export to a store, creating it where there is none
     ///
-    /// Events keep ids and versions; the store gives them new positions and times. What is there already is
-    /// skipped, so an import that was interrupted is finished by running it again. The store must have no
-    /// other writer meanwhile.
+    /// Events keep their ids and versions; the store gives them new positions and times (the old ones
+    /// stay in the export, for information). What is there already is skipped, so an import that was
+    /// interrupted is finished by running it again. The store must have no other writer meanwhile.
+    #[command(verbatim_doc_comment)]
     Import(Import),
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use ipa_eventstore::transfer::{self, Imported};
-use ipa_eventstore::{InMemoryEventStore, SqliteEventStore};
+use ipa_eventstore::transfer::{self, Imported, Lines};
+use ipa_eventstore::{Durability, InMemoryEventStore, SqliteEventStore, SqliteOptions};
 
 use crate::args::Import;
 use crate::bar::Bar;
@@ -17,26 +17,50 @@ pub async fn run(args: Import, json: bool) -> Result<ExitCode, Failure> {
     let (path, file) = (&args.store, &args.file);
     // Before the store: without an input, none is made.
     let (input, bar) = open(file)?;
-    if !args.dry_run {
-        let of_store = |error| Failure::of_store(path, &error);
-        let store = SqliteEventStore::open(path).await.map_err(of_store)?;
-        let done = import(transfer::Import::new(&store), input, &bar, &args, json).await;
-        let closed = store.close().await.map_err(of_store);
-        done?;
-        closed?;
+    let lines = Lines::new(input).map_err(|error| Failure::of_import(path, file, &error))?;
+    let done = if !args.dry_run {
+        into_store(lines, &bar, &args).await?
     } else if path.exists() {
-        reading(path, async |store| {
-            import(transfer::Import::new(store).dry_run(), input, &bar, &args, json).await
-        })
-        .await?;
+        reading(path, async |store| import(transfer::Import::new(store).dry_run(), lines, &bar, &args).await)
+            .await?
     } else {
         let store = InMemoryEventStore::new();
-        import(transfer::Import::new(&store).dry_run(), input, &bar, &args, json).await?;
+        import(transfer::Import::new(&store).dry_run(), lines, &bar, &args).await?
+    };
+    let mut out = stdout();
+    if json {
+        text::json_line(&mut out, &done)?;
+    } else {
+        writeln!(out, "{}", sentence(&done, args.dry_run))?;
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(file: &Path) -> Result<(Box<dyn BufRead>, Bar), Failure> {
+/// Does not sync each append by itself, where many small ones take turns: what a power loss takes away, the
+/// next import of the same file brings back. In the end all of it is on disk before anything is said.
+async fn into_store(lines: Lines<Input>, bar: &Bar, args: &Import) -> Result<Imported, Failure> {
+    let of_store = |error| Failure::of_store(&args.store, &error);
+    let quick = SqliteOptions::new().durability(Durability::ProcessCrash);
+    let store = quick.open(&args.store).await.map_err(of_store)?;
+    let done = import(transfer::Import::new(&store), lines, bar, args).await;
+    let closed = store.close().await;
+    // Opened in full durability, the store syncs all it has, and records that this is its mode.
+    let synced = match closed {
+        Ok(()) => match SqliteEventStore::open(&args.store).await {
+            Ok(store) => store.close().await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let done = done?;
+    synced.map_err(of_store)?;
+    Ok(done)
+}
+
+type Input = Box<dyn BufRead>;
+
+fn open(file: &Path) -> Result<(Input, Bar), Failure> {
     if is_stdio(file) {
         return Ok((Box::new(BufReader::new(io::stdin())), Bar::new()));
     }
@@ -49,16 +73,15 @@ fn open(file: &Path) -> Result<(Box<dyn BufRead>, Bar), Failure> {
 
 async fn import(
     mut import: transfer::Import<'_>,
-    input: impl BufRead,
+    lines: Lines<Input>,
     bar: &Bar,
     args: &Import,
-    json: bool,
-) -> Result<(), Failure> {
-    let run = interrupt::until(import.run(input)).await;
+) -> Result<Imported, Failure> {
+    let run = interrupt::until(import.run(lines)).await;
     bar.clear();
     let done = import.done();
     match run? {
-        Some(Ok(())) => Ok(summary(&done, args.dry_run, json)?),
+        Some(Ok(())) => Ok(done),
         Some(Err(error)) => {
             note(&done, args.dry_run);
             Err(Failure::of_import(&args.store, &args.file, &error))
@@ -68,16 +91,6 @@ async fn import(
             Err(Failure::new(INTERRUPTED, "interrupted: run the import again to go on"))
         }
     }
-}
-
-fn summary(done: &Imported, dry_run: bool, json: bool) -> io::Result<()> {
-    let mut out = stdout();
-    if json {
-        text::json_line(&mut out, done)?;
-    } else {
-        writeln!(out, "{}", sentence(done, dry_run))?;
-    }
-    out.flush()
 }
 
 /// Before an error: what the store has of the input all the same.

@@ -1,10 +1,14 @@
 //! `tail`: events as they are stored.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::thread;
 
 use ipa_eventstore::transfer::EventLine;
 use ipa_eventstore::{EventStore, Position, ReadAll, SqliteEventStore, StoreError, Subscribe};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
 
 use crate::args::Tail;
 use crate::failure::Failure;
@@ -14,12 +18,42 @@ pub async fn run(args: Tail, json: bool) -> Result<ExitCode, Failure> {
     let path = args.store.clone();
     reading(&path, async |store| {
         // Interrupted or not: the end of following is no failure.
-        match interrupt::until(follow(store, args, json)).await? {
-            Some(ended) => ended.map(|()| ExitCode::SUCCESS),
-            None => Ok(ExitCode::SUCCESS),
-        }
+        let following = async {
+            tokio::select! {
+                ended = follow(store, args, json) => ended,
+                () = nobody_reads() => Ok(()),
+            }
+        };
+        interrupt::until(following).await?.unwrap_or(Ok(())).map(|()| ExitCode::SUCCESS)
     })
     .await
+}
+
+/// Waits until standard output is a pipe that nobody reads any more: without an event to write, nothing
+/// else would tell. Anything but a pipe has no such end.
+async fn nobody_reads() {
+    let (tell, told) = oneshot::channel::<()>();
+    // A plain thread, which the process does not wait for when it ends.
+    let waiting = thread::Builder::new().spawn(move || {
+        let stdout = io::stdout();
+        loop {
+            // No events: errors are always told of.
+            let mut pipe = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut pipe, None) {
+                Err(Errno::INTR) => {}
+                // It cannot be told: the next event that is written will.
+                Err(_) => loop {
+                    thread::park();
+                },
+                Ok(_) => return drop(tell),
+            }
+        }
+    });
+    match waiting {
+        // The thread never sends: the channel ends with it.
+        Ok(_) => drop(told.await),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 async fn follow(store: &SqliteEventStore, args: Tail, json: bool) -> Result<(), Failure> {

@@ -1,0 +1,116 @@
+//! `export`: every field, in the order of positions, to the byte.
+
+use ipa_eventstore::{EventStore, Expected, Json, NewEvent, Snapshot, StreamType};
+use serde_json::{Value, json};
+
+use crate::tool::{Place, events, id, lines, stream};
+
+/// A store with all that an event can have; also used by the imports.
+pub async fn store() -> Place {
+    let place = Place::new();
+    let store = place.open().await;
+    let gone = stream(&store, "gone", 2).await;
+    let (a, b) = (stream(&store, "a", 2).await, stream(&store, "b é\n", 1).await);
+    let json = |text: &str| Json::parse(text).unwrap();
+    let mut odd = NewEvent::new("odd", json("{\"n\":  1.0, \"n\": 123456789012345678901234567890}"))
+        .unwrap()
+        .actor("ann")
+        .causation("c")
+        .correlation("r")
+        .schema_version(7);
+    odd.metadata = Some(json("null"));
+    let mut lines = NewEvent::new("lines", json("{\n  \"a\": [\r\n1]\n}")).unwrap();
+    lines.metadata = Some(json("[\n]"));
+    let deep = NewEvent::new("deep", json(&format!("{}{}", "[".repeat(500), "]".repeat(500)))).unwrap();
+    store.append(&a, Expected::Any, vec![odd, lines]).await.unwrap();
+    store.append(&b, Expected::Any, vec![deep]).await.unwrap();
+    store.append(&a, Expected::Any, events(1)).await.unwrap();
+    store.start_stream(&StreamType::new("tenant").unwrap(), Some(id("empty")), vec![]).await.unwrap();
+    store.save_snapshot(&a, Snapshot::new(3, 2, json("{\"s\":\n1}"))).await.unwrap();
+    store.delete_stream(&gone).await.unwrap();
+    store.close().await.unwrap();
+    place
+}
+
+#[tokio::test]
+async fn everything_in_the_order_of_positions() {
+    let place = store().await;
+    assert_eq!(place.ok(&["export", "events.db", "export.jsonl"]), "3 streams, 7 events, 1 snapshots\n");
+    let text = place.text("export.jsonl");
+    let found = lines(&text);
+    assert_eq!(found[0], json!({"format": "ipa-events", "version": 1}));
+    let order: Vec<String> = found[1..]
+        .iter()
+        .map(|line| {
+            let (kind, fields) = line.as_object().unwrap().iter().next().unwrap();
+            let name = fields.get("name").or(fields.get("stream")).unwrap_or(&Value::Null);
+            format!("{kind} {name} {}", fields.get("version").unwrap_or(&Value::Null))
+        })
+        .collect();
+    let expected = [
+        "stream \"a\" null",
+        "event \"a\" 1",
+        "event \"a\" 2",
+        "stream \"b é\\n\" null",
+        "event \"b é\\n\" 1",
+        "event \"a\" 3",
+        "event \"a\" 4",
+        "event \"b é\\n\" 2",
+        "event \"a\" 5",
+        "stream \"empty\" null",
+        "snapshot \"a\" 3",
+    ];
+    assert_eq!(order[..11], expected);
+    assert_eq!(found.last().unwrap(), &json!({"end": {"streams": 3, "events": 7, "snapshots": 1}}));
+    assert_eq!(found.len(), 13);
+
+    let line = |n: usize| text.lines().nth(n).unwrap();
+    assert!(line(6).ends_with(
+        "\"actor\":\"ann\",\"causation\":\"c\",\"correlation\":\"r\",\"metadata\":null,\
+         \"data\":{\"n\":  1.0, \"n\": 123456789012345678901234567890}}}"
+    ));
+    assert!(
+        line(7).ends_with("\"metadata_text\":\"[\\n]\",\"data_text\":\"{\\n  \\\"a\\\": [\\r\\n1]\\n}\"}}")
+    );
+    assert_eq!(
+        found[11]["snapshot"],
+        json!({"stream": "a", "version": 3, "schema": 2, "data_text": "{\"s\":\n1}"})
+    );
+    let event = &found[2]["event"];
+    assert_eq!(event["position"], format!("{:040x}", 3), "the first two were deleted");
+    assert!(event["recorded_at"].as_str().unwrap().ends_with('Z'));
+
+    // On standard output there is nothing else.
+    let ran = place.run(&["export", "events.db", "-"]);
+    assert_eq!((ran.code, ran.stdout == text), (0, true), "{ran:?}");
+    assert_eq!(ran.stderr, "3 streams, 7 events, 1 snapshots\n");
+    let summary = place.json(&["export", "events.db", "second.jsonl"]);
+    assert_eq!(summary, [json!({"streams": 3, "events": 7, "snapshots": 1, "deleted_meanwhile": 0})]);
+    assert_eq!(place.text("second.jsonl"), text);
+}
+
+#[tokio::test]
+async fn some_streams() {
+    let place = store().await;
+    let end = |words: &[&str]| {
+        let ran = place.run(&[&["export", "events.db"], words].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let end = lines(&ran.stdout).last().unwrap()["end"].clone();
+        ["streams", "events", "snapshots"].map(|name| end[name].as_u64().unwrap())
+    };
+    assert_eq!(end(&["--stream", "a"]), [1, 5, 1]);
+    assert_eq!(end(&["--stream", "b é\n", "--stream", "empty"]), [2, 2, 0]);
+    assert_eq!(end(&["--type", "tenant"]), [1, 0, 0]);
+    assert_eq!(end(&["--type", "task"]), [2, 7, 1]);
+    assert_eq!(end(&["--type", "tenant", "--stream", "a"]), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_replaced() {
+    let place = store().await;
+    place.write("export.jsonl", "something else");
+    let error = place.fails(&["export", "events.db", "export.jsonl"], 5);
+    assert!(error.contains("export.jsonl exists"), "{error}");
+    assert_eq!(place.text("export.jsonl"), "something else");
+    place.fails(&["export", "events.db", "missing/export.jsonl"], 5);
+}
