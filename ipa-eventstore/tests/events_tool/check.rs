@@ -59,12 +59,12 @@ async fn damage_is_found_and_named() {
         (
             "DELETE FROM streams WHERE name = 'a'",
             &[
+                ("references", None, None, "row 1 of snapshots"),
                 ("references", None, None, "row 1 of events refers to a row of streams that is not there"),
                 ("references", None, None, "row 2 of events"),
                 ("references", None, None, "row 3 of events"),
                 ("references", None, None, "row 4 of events"),
                 ("references", None, None, "row 5 of events"),
-                ("references", None, None, "row 1 of snapshots"),
             ],
         ),
         (

@@ -21,7 +21,7 @@ pub async fn store() -> Place {
     odd.metadata = Some(json("null"));
     let mut lines = NewEvent::new("lines", json("{\n  \"a\": [\r\n1]\n}")).unwrap();
     lines.metadata = Some(json("[\n]"));
-    let deep = NewEvent::new("deep", json(&format!("{}{}", "[".repeat(500), "]".repeat(500)))).unwrap();
+    let deep = NewEvent::new("deep", json(&format!("{}{}", "[".repeat(100), "]".repeat(100)))).unwrap();
     store.append(&a, Expected::Any, vec![odd, lines]).await.unwrap();
     store.append(&b, Expected::Any, vec![deep]).await.unwrap();
     store.append(&a, Expected::Any, events(1)).await.unwrap();

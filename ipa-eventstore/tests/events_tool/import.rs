@@ -140,11 +140,11 @@ fn lines_that_are_broken() {
         ([HEADER, "{\"other\":1}"].join("\n"), "line 2, column 8", "unknown variant"),
         (with("\"t\"", "\" \""), "line 3, column ", "blank"),
         (with("\"version\":1", "\"version\":0"), "line 3, column ", "numbered from 1"),
-        (with("\"version\":1", "\"version\":-1"), "line 3, column 36", "integer `-1`"),
+        (with("\"version\":1", "\"version\":-1"), "line 3, column 35", "integer `-1`"),
         (with("\"id\":\"0", "\"id\":\"x"), "line 3, column ", "UUID"),
         (with("\"data\":{}", "\"dat\":{}"), "line 3, column ", "unknown field `dat`"),
         (with(",\"data\":{}", ""), "line 3, column ", "missing field `data`"),
-        (with("\"data\":{}", "\"data\":{\"a\":}"), "line 3, column 136", "expected value"),
+        (with("\"data\":{}", "\"data\":{\"a\":}"), "line 3, column 122", "expected value"),
         (with("\"data\":{}", "\"data\":1,\"data_text\":\"1\""), "line 3, column ", "both data and data_text"),
         (with("\"data\":{}", "\"data_text\":\"{\""), "line 3, column ", "data_text: "),
         (

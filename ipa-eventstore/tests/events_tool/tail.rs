@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::tool::{Place, events, field, id, stream, versions};
+use crate::tool::{Place, events, field, stream, versions};
 
 /// A running `tail --json`, whose lines are read as they come.
 struct Tail {
@@ -165,5 +165,4 @@ async fn ends_with_its_reader() {
     let (_, lines) = mpsc::unbounded_channel();
     let (status, stderr) = Tail { child, lines }.end().await;
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
-    let _ = id("a");
 }

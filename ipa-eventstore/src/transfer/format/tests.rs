@@ -30,7 +30,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn event() -> impl Strategy<Value = EventLine> {
-    let text = || proptest::option::of(".*".prop_map(|text| std::sync::Arc::<str>::from(text)));
+    let text = || proptest::option::of(".*".prop_map(std::sync::Arc::<str>::from));
     let place =
         (any::<u64>(), proptest::option::of(0..4_000_000_000_000_u64), proptest::option::of(any::<u64>()));
     (name(), 1..u64::MAX, name(), json(), proptest::option::of(json()), (text(), text(), text()), place)
