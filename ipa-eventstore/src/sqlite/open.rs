@@ -155,6 +155,8 @@ pub(super) fn connect_reader(path: &Path, options: &SqliteOptions) -> Result<Con
     };
     let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
     check_wal(path, &mode)?;
+    // The header that was looked at before may be behind what the log says.
+    check_identity(&connection, path)?;
     Ok(connection)
 }
 

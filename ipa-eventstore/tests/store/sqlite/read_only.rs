@@ -61,3 +61,14 @@ async fn a_missing_store_is_not_created() {
     assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
     assert!(place.files().is_empty());
 }
+
+/// What the log says counts too: the file's own header may be behind it.
+#[tokio::test]
+async fn a_newer_schema_in_the_log_is_refused() {
+    let place = Place::new();
+    place.open().await.close().await.unwrap();
+    let newer = place.raw();
+    newer.pragma_update(None, "user_version", 999).unwrap();
+    let error = SqliteEventStore::open_read_only(place.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error:?}");
+}
