@@ -12,7 +12,8 @@ use crate::tool::{Place, events, field, stream, versions};
 
 /// A running `tail --json`, whose lines are read as they come.
 struct Tail {
-    child: std::process::Child,
+    /// `None` once it has ended.
+    child: Option<std::process::Child>,
     lines: mpsc::UnboundedReceiver<Value>,
 }
 
@@ -28,7 +29,7 @@ impl Tail {
                 let _ = send.send(serde_json::from_str(&line.unwrap()).unwrap());
             }
         });
-        Self { child, lines }
+        Self { child: Some(child), lines }
     }
 
     /// The next line; a minute without one is a failure and not a hang.
@@ -45,15 +46,36 @@ impl Tail {
         lines
     }
 
-    fn interrupt(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it has not been waited for"))
     }
 
-    /// How it ended, and what it said about that.
-    async fn end(self) -> (ExitStatus, String) {
-        let waited = tokio::task::spawn_blocking(|| self.child.wait_with_output().unwrap());
-        let output = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("an end").unwrap();
+    fn interrupt(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// How it ended, and what it said about that. A minute without an end is a failure and not a hang.
+    async fn end(mut self) -> (ExitStatus, String) {
+        let pid = self.pid();
+        let child = self.child.take().unwrap();
+        let mut waiting = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+        let waited = tokio::time::timeout(Duration::from_secs(60), &mut waiting).await;
+        if waited.is_err() {
+            // The runtime's end would wait for it, too.
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        let output = waited.expect("an end within a minute").unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // After a failure: it would follow for ever.
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }
 
@@ -163,6 +185,6 @@ async fn ends_with_its_reader() {
     assert!(line.starts_with("a 1  20") && line.ends_with("  e1  {\"n\":1}\n"), "{line}");
     drop(output);
     let (_, lines) = mpsc::unbounded_channel();
-    let (status, stderr) = Tail { child, lines }.end().await;
+    let (status, stderr) = Tail { child: Some(child), lines }.end().await;
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }

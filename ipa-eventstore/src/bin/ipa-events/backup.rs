@@ -8,17 +8,19 @@ use ipa_eventstore::StoreError;
 use crate::args::Backup;
 use crate::bar::Bar;
 use crate::failure::{FILE, Failure, INTERRUPTED, chain};
-use crate::{interrupt, reading, stdout, text};
+use crate::interrupt::Interrupt;
+use crate::{reading, stdout, text};
 
 pub async fn run(args: Backup, json: bool) -> Result<ExitCode, Failure> {
     let Backup { store: path, target } = args;
+    let interrupt = Interrupt::listen()?;
     reading(&path, async |store| {
         let bar = Bar::new();
         let shown = bar.clone();
         // Dropped at an interrupt, the backup removes its draft, and the end of the runtime waits for that.
-        let made = interrupt::until(store.backup_with(&target, move |progress| shown.show(progress))).await;
+        let made = interrupt.or(store.backup_with(&target, move |progress| shown.show(progress))).await;
         bar.clear();
-        let made = match made? {
+        let made = match made {
             Some(Ok(made)) => made,
             // The store itself is open by now: it is the other file.
             Some(Err(error @ StoreError::CannotOpen { .. })) => {

@@ -11,17 +11,19 @@ use ipa_eventstore::transfer::{self, Exported};
 use crate::args::Export;
 use crate::bar::Bar;
 use crate::failure::{FILE, Failure, INTERRUPTED, is_stdio};
-use crate::{interrupt, reading, stdout, text};
+use crate::interrupt::Interrupt;
+use crate::{reading, stdout, text};
 
 pub async fn run(args: Export, json: bool) -> Result<ExitCode, Failure> {
     let path = args.store.clone();
+    let interrupt = Interrupt::listen()?;
     reading(&path, async |store| {
         // After the store is open: without one, no file is made.
         let exported = if is_stdio(&args.file) {
-            export(store, &args, stdout()).await?
+            export(store, &args, interrupt, stdout()).await?
         } else {
             let new = NewFile::create(&args.file)?;
-            let exported = export(store, &args, BufWriter::new(&new.file)).await?;
+            let exported = export(store, &args, interrupt, BufWriter::new(&new.file)).await?;
             new.keep()?;
             exported
         };
@@ -31,7 +33,12 @@ pub async fn run(args: Export, json: bool) -> Result<ExitCode, Failure> {
     .await
 }
 
-async fn export(store: &SqliteEventStore, args: &Export, out: impl Write) -> Result<Exported, Failure> {
+async fn export(
+    store: &SqliteEventStore,
+    args: &Export,
+    interrupt: Interrupt,
+    out: impl Write,
+) -> Result<Exported, Failure> {
     let mut export = transfer::Export::new(store);
     for stream in &args.stream {
         export = export.stream(stream.clone());
@@ -40,9 +47,9 @@ async fn export(store: &SqliteEventStore, args: &Export, out: impl Write) -> Res
         export = export.stream_type(stream_type.clone());
     }
     let bar = Bar::new();
-    let exported = interrupt::until(export.run(out, |progress| bar.show(progress))).await;
+    let exported = interrupt.or(export.run(out, |progress| bar.show(progress))).await;
     bar.clear();
-    match exported? {
+    match exported {
         Some(exported) => exported.map_err(|error| Failure::of_export(&args.store, &args.file, error)),
         None => Err(Failure::new(INTERRUPTED, "interrupted: the export is not whole")),
     }

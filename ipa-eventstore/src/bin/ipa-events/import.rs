@@ -11,21 +11,25 @@ use ipa_eventstore::{Durability, InMemoryEventStore, SqliteEventStore, SqliteOpt
 use crate::args::Import;
 use crate::bar::Bar;
 use crate::failure::{FILE, Failure, INTERRUPTED, is_stdio};
-use crate::{interrupt, reading, stdout, text};
+use crate::interrupt::Interrupt;
+use crate::{reading, stdout, text};
 
 pub async fn run(args: Import, json: bool) -> Result<ExitCode, Failure> {
     let (path, file) = (&args.store, &args.file);
+    let interrupt = Interrupt::listen()?;
     // Before the store: without an input, none is made.
     let (input, bar) = open(file)?;
     let lines = Lines::new(input).map_err(|error| Failure::of_import(path, file, &error))?;
     let done = if !args.dry_run {
-        into_store(lines, &bar, &args).await?
+        into_store(lines, interrupt, &bar, &args).await?
     } else if path.exists() {
-        reading(path, async |store| import(transfer::Import::new(store).dry_run(), lines, &bar, &args).await)
-            .await?
+        reading(path, async |store| {
+            import(transfer::Import::new(store).dry_run(), lines, interrupt, &bar, &args).await
+        })
+        .await?
     } else {
         let store = InMemoryEventStore::new();
-        import(transfer::Import::new(&store).dry_run(), lines, &bar, &args).await?
+        import(transfer::Import::new(&store).dry_run(), lines, interrupt, &bar, &args).await?
     };
     let mut out = stdout();
     if json {
@@ -39,11 +43,16 @@ pub async fn run(args: Import, json: bool) -> Result<ExitCode, Failure> {
 
 /// Does not sync each append by itself, where many small ones take turns: what a power loss takes away, the
 /// next import of the same file brings back. In the end all of it is on disk before anything is said.
-async fn into_store(lines: Lines<Input>, bar: &Bar, args: &Import) -> Result<Imported, Failure> {
+async fn into_store(
+    lines: Lines<Input>,
+    interrupt: Interrupt,
+    bar: &Bar,
+    args: &Import,
+) -> Result<Imported, Failure> {
     let of_store = |error| Failure::of_store(&args.store, &error);
     let quick = SqliteOptions::new().durability(Durability::ProcessCrash);
     let store = quick.open(&args.store).await.map_err(of_store)?;
-    let done = import(transfer::Import::new(&store), lines, bar, args).await;
+    let done = import(transfer::Import::new(&store), lines, interrupt, bar, args).await;
     let closed = store.close().await;
     // Opened in full durability, the store syncs all it has, and records that this is its mode.
     let synced = match closed {
@@ -74,13 +83,14 @@ fn open(file: &Path) -> Result<(Input, Bar), Failure> {
 async fn import(
     mut import: transfer::Import<'_>,
     lines: Lines<Input>,
+    interrupt: Interrupt,
     bar: &Bar,
     args: &Import,
 ) -> Result<Imported, Failure> {
-    let run = interrupt::until(import.run(lines)).await;
+    let run = interrupt.or(import.run(lines)).await;
     bar.clear();
     let done = import.done();
-    match run? {
+    match run {
         Some(Ok(())) => Ok(done),
         Some(Err(error)) => {
             note(&done, args.dry_run);

@@ -7,33 +7,42 @@ use tokio::sync::oneshot;
 
 use crate::failure::{Failure, INTERRUPTED, STORE};
 
-/// Runs a verb until it ends or until it is interrupted: then its future is dropped and the answer is `None`.
-///
-/// A second interrupt ends the process at once, also when the verb is blocked in reading its input.
-pub async fn until<T>(verb: impl Future<Output = T>) -> Result<Option<T>, Failure> {
-    let cannot = |error| Failure::new(STORE, format!("cannot listen for Ctrl-C: {error}"));
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut terminates = signal(SignalKind::terminate()).map_err(cannot)?;
-    let (tell, told) = oneshot::channel();
-    // On another thread than the verb, which may block its own.
-    tokio::spawn(async move {
-        let mut tell = Some(tell);
-        loop {
-            tokio::select! {
-                Some(()) = interrupts.recv() => {}
-                Some(()) = terminates.recv() => {}
-                else => return,
+/// The first interrupt, from the moment it is listened for: an earlier one ends the process.
+pub struct Interrupt(oneshot::Receiver<()>);
+
+impl Interrupt {
+    /// Listens from here on. A second interrupt ends the process at once, also when a verb is blocked in
+    /// reading its input.
+    pub fn listen() -> Result<Self, Failure> {
+        let cannot = |error| Failure::new(STORE, format!("cannot listen for Ctrl-C: {error}"));
+        let mut interrupts = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminates = signal(SignalKind::terminate()).map_err(cannot)?;
+        let (tell, told) = oneshot::channel();
+        // On another thread than the verb, which may block its own.
+        tokio::spawn(async move {
+            let mut tell = Some(tell);
+            loop {
+                tokio::select! {
+                    Some(()) = interrupts.recv() => {}
+                    Some(()) = terminates.recv() => {}
+                    else => return,
+                }
+                match tell.take() {
+                    // Nobody waits if the verb has ended: then what is left is quick.
+                    Some(tell) => drop(tell.send(())),
+                    None => process::exit(i32::from(INTERRUPTED)),
+                }
             }
-            match tell.take() {
-                // Nobody waits if the verb has ended: then what is left is quick.
-                Some(tell) => drop(tell.send(())),
-                None => process::exit(i32::from(INTERRUPTED)),
-            }
+        });
+        Ok(Self(told))
+    }
+
+    /// Runs a verb until it ends or until the interrupt: then its future is dropped and the answer is `None`.
+    pub async fn or<T>(self, verb: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            Ok(()) = self.0 => None,
+            done = verb => Some(done),
         }
-    });
-    tokio::select! {
-        biased;
-        Ok(()) = told => Ok(None),
-        done = verb => Ok(Some(done)),
     }
 }

@@ -12,10 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::args::Tail;
 use crate::failure::Failure;
-use crate::{interrupt, reading, stdout, text};
+use crate::interrupt::Interrupt;
+use crate::{reading, stdout, text};
 
 pub async fn run(args: Tail, json: bool) -> Result<ExitCode, Failure> {
     let path = args.store.clone();
+    let interrupt = Interrupt::listen()?;
     reading(&path, async |store| {
         // Interrupted or not: the end of following is no failure.
         let following = async {
@@ -24,7 +26,7 @@ pub async fn run(args: Tail, json: bool) -> Result<ExitCode, Failure> {
                 () = nobody_reads() => Ok(()),
             }
         };
-        interrupt::until(following).await?.unwrap_or(Ok(())).map(|()| ExitCode::SUCCESS)
+        interrupt.or(following).await.unwrap_or(Ok(())).map(|()| ExitCode::SUCCESS)
     })
     .await
 }
