@@ -85,7 +85,7 @@ pub use request::{Appended, Direction, Expected, ListStreams, ReadAll, ReadStrea
 pub use snapshot::Snapshot;
 pub use sqlite::{
     Backup, CheckArea, CheckFinding, CheckReport, Durability, EventTypeCount, SqliteEventStore,
-    SqliteOptions, SqliteStats, StreamCount, StreamTypeCount,
+    SqliteOptions, SqliteSurvey, StreamCount, StreamTypeCount,
 };
 pub use state_manager::{
     Aggregate, EventForm, ExecuteError, Executed, ReplayError, StateGone, StateHandle, StateManager,

@@ -87,6 +87,8 @@ pub struct CheckFinding {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CheckArea {
+    /// The write-ahead log: a frame that does not fit, with later commits behind it, which SQLite would leave out.
+    Log,
     /// SQLite's own look at the file's pages, tables and indexes (`integrity_check`).
     Pages,
     /// Rows that refer to a row that is not there (`foreign_key_check`).
@@ -102,7 +104,8 @@ pub enum CheckArea {
 impl SqliteEventStore {
     /// Looks for damage in the store in this file, beside its writer or without one; changes nothing.
     ///
-    /// It runs SQLite's `integrity_check` and `foreign_key_check`, and sees whether every stream's
+    /// It walks over the write-ahead log for damage that SQLite would pass over, runs SQLite's
+    /// `integrity_check` and `foreign_key_check`, and sees whether every stream's
     /// versions go from 1 to the stream's own without a gap and in the order of their positions,
     /// every event and snapshot can be decoded, no snapshot is ahead of its stream, and no position
     /// can be given a second time. What is found is in the report, and is no error.
@@ -217,6 +220,7 @@ struct Stream {
 impl Check<'_> {
     /// Each part by itself: what keeps one of them from going on is a finding, and the next begins.
     fn everything(&mut self) -> Result<(), StoreError> {
+        self.log()?;
         self.part(CheckArea::Pages, Self::pages)?;
         self.part(CheckArea::References, Self::references)?;
         let all_streams = self.part(CheckArea::Streams, Self::streams)?;
@@ -246,6 +250,15 @@ impl Check<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn log(&mut self) -> Result<(), StoreError> {
+        (self.progress)(Progress::new("log", 0, 0));
+        let log = open::walk_log(self.path)?;
+        if let Some(damage) = open::log_damage(self.path, &log) {
+            self.report.found(CheckArea::Log, damage);
+        }
+        Ok(())
     }
 
     fn pages(&mut self) -> rusqlite::Result<()> {

@@ -52,20 +52,42 @@ pub(super) enum End {
     },
 }
 
-/// Walks over the log in this file. An empty file is a log without frames.
+/// Walks over the log in this file. No file, or an empty one, is a log without frames.
+///
+/// A writer may be at work: what it has not finished is a torn tail, and if it begins the log anew meanwhile the walk does so too.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
 pub(super) fn walk(log: &Path) -> io::Result<Log> {
+    loop {
+        let begun = header_of(log)?;
+        let Some(header) = begun else {
+            return Ok(Log { commits: 0, frames: 0, end: End::Clean });
+        };
+        let found = walk_from(log, &header)?;
+        if header_of(log)? == begun {
+            return Ok(found);
+        }
+    }
+}
+
+/// The bytes of a log's header; `None` if it has none.
+fn header_of(log: &Path) -> io::Result<Option<[u8; HEADER]>> {
+    let mut header = [0; HEADER];
+    match File::open(log) {
+        Ok(mut file) => Ok(fill(&mut file, &mut header)?.then_some(header)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn walk_from(log: &Path, header: &[u8; HEADER]) -> io::Result<Log> {
     let file = File::open(log)?;
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 18, file);
-    let mut header = [0; HEADER];
-    if !fill(&mut reader, &mut header)? {
-        return Ok(Log { commits: 0, frames: 0, end: End::Clean });
-    }
-    match Header::read(&header) {
+    fill(&mut reader, &mut [0; HEADER])?;
+    match Header::read(header) {
         Some(header) => Walk::new(header).run(reader),
         // The header is synced before the first frame is written.
         None if length > HEADER as u64 => {

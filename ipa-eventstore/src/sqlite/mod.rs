@@ -19,8 +19,8 @@ mod options;
 mod read;
 mod reader;
 mod schema;
-mod stats;
 mod stop;
+mod survey;
 mod tail;
 mod tidy;
 mod writer;
@@ -36,7 +36,7 @@ use tracing::{Instrument, debug_span};
 pub use backup::Backup;
 pub use check::{CheckArea, CheckFinding, CheckReport};
 pub use options::{Durability, SqliteOptions};
-pub use stats::{EventTypeCount, SqliteStats, StreamCount, StreamTypeCount};
+pub use survey::{EventTypeCount, SqliteSurvey, StreamCount, StreamTypeCount};
 
 use crate::rules::{self, PAGE, place};
 use crate::stats::Counts;

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::errors::{AtPath, Finding, damaged, opening};
 use super::lock::{WriterLock, beside};
-use super::log::{self, End};
+use super::log::{self, End, Log};
 use super::schema::{self, APPLICATION_ID, SCHEMA};
 use super::{Durability, SqliteOptions};
 use crate::StoreError;
@@ -396,13 +396,10 @@ fn check_length(path: &Path) -> Result<(), StoreError> {
 
 /// Refuses a log that SQLite would cut: see [`log`].
 fn check_log(path: &Path) -> Result<(), StoreError> {
-    let wal = beside(path, "-wal");
-    let found = log::walk(&wal).map_err(|source| StoreError::CannotOpen {
-        path: wal.clone(),
-        doing: "read",
-        remedy: "check its permissions and those of its directory",
-        source: Arc::new(source),
-    })?;
+    let found = walk_log(path)?;
+    if let Some(damage) = log_damage(path, &found) {
+        return Err(damaged(path, None, None, Finding(damage)));
+    }
     let (commits, frames) = (found.commits, found.frames);
     match found.end {
         End::Clean => {
@@ -412,25 +409,41 @@ fn check_log(path: &Path) -> Result<(), StoreError> {
             path = %path.display(), commits, frames, torn,
             "the event store was not closed, and its last commit is unfinished; checking it"
         ),
-        // What the mode allows to be lost when the power goes. The header is synced in every mode.
-        End::Cut { frame, byte, commits: lost, frames: cut } if frame > 0 && !was_full(path) => warn!(
+        End::Cut { frame, byte, commits: lost, frames: cut } => warn!(
             path = %path.display(), commits, frames, frame, byte, lost, cut,
             "the log of the event store has a gap: what was stored behind it is lost, as the durability mode process-crash allows"
         ),
-        End::Cut { frame: 0, .. } => {
-            let text = format!("the header of its log {} is damaged", wal.display());
-            return Err(damaged(path, None, None, Finding(text)));
-        }
-        End::Cut { frame, byte, commits: lost, frames: cut } => {
-            let text = format!(
-                "frame {frame} of its log {}, at byte {byte}, is damaged, with at least {lost} stored commits \
-                 ({cut} frames) from there on; {commits} commits before it are sound",
-                wal.display()
-            );
-            return Err(damaged(path, None, None, Finding(text)));
-        }
     }
     Ok(())
+}
+
+/// Walks over the log of the store in this file.
+pub(super) fn walk_log(path: &Path) -> Result<Log, StoreError> {
+    let log = beside(path, "-wal");
+    log::walk(&log).map_err(|source| StoreError::CannotOpen {
+        path: log.clone(),
+        doing: "read",
+        remedy: "check its permissions and those of its directory",
+        source: Arc::new(source),
+    })
+}
+
+/// What is wrong with a log that was walked over, if anything is that the store's durability mode does not allow.
+pub(super) fn log_damage(path: &Path, log: &Log) -> Option<String> {
+    let End::Cut { frame, byte, commits: lost, frames: cut } = log.end else { return None };
+    let name = beside(path, "-wal");
+    let name = name.display();
+    // The header is synced in every mode.
+    if frame == 0 {
+        return Some(format!("the header of its log {name} is damaged"));
+    }
+    was_full(path).then(|| {
+        format!(
+            "frame {frame} of its log {name}, at byte {byte}, is damaged, with at least {lost} stored commits ({cut} frames) from \
+             there on; {} commits before it are sound",
+            log.commits
+        )
+    })
 }
 
 /// Whether the store's file records that its log was written with full durability. It is read as the file stands, without its log;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use ipa_eventstore::SqliteStats;
+use ipa_eventstore::SqliteSurvey;
 
 use crate::args::Store;
 use crate::failure::Failure;
@@ -12,7 +12,7 @@ use crate::{reading, stdout, text};
 
 pub async fn run(Store { store: path }: Store, json: bool) -> Result<ExitCode, Failure> {
     reading(&path, async |store| {
-        let stats = store.stats().await.map_err(|error| Failure::of_store(&path, &error))?;
+        let stats = store.survey().await.map_err(|error| Failure::of_store(&path, &error))?;
         let mut out = stdout();
         if json {
             text::json_line(&mut out, &stats)?;
@@ -25,7 +25,7 @@ pub async fn run(Store { store: path }: Store, json: bool) -> Result<ExitCode, F
     .await
 }
 
-fn print(out: &mut impl Write, stats: &SqliteStats) -> io::Result<()> {
+fn print(out: &mut impl Write, stats: &SqliteSurvey) -> io::Result<()> {
     let pages = format!(
         "{} of {}, {} of them free",
         count(stats.pages),

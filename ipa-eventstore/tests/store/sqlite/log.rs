@@ -1,7 +1,7 @@
 //! What an unclean end leaves in the write-ahead log: taken up, torn, or damaged.
 
 use ipa_eventstore::{
-    Durability, EventStore, Expected, ReadStream, SqliteEventStore, SqliteOptions, StoreError,
+    CheckArea, Durability, EventStore, Expected, ReadStream, SqliteEventStore, SqliteOptions, StoreError,
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -75,6 +75,9 @@ async fn a_damaged_log_is_refused_and_left_as_it_is() {
         let read = read_only.read_stream(&id("a"), ReadStream::new()).await.unwrap();
         assert_eq!(versions(&read), (1..=10).collect::<Vec<_>>());
         read_only.close().await.unwrap();
+        let report = SqliteEventStore::check(damaged.path()).await.unwrap();
+        let [finding] = &report.findings[..] else { panic!("{report:?}") };
+        assert!(finding.area == CheckArea::Log && finding.message.contains(&format!("at byte {frame}")));
     }
     let error = place.damaged(5).open_err().await;
     let text = std::error::Error::source(&error).unwrap().to_string();

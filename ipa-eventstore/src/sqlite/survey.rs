@@ -16,7 +16,7 @@ const LARGEST: i64 = 10;
 /// What there is in a [`SqliteEventStore`], at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct SqliteStats {
+pub struct SqliteSurvey {
     /// How many streams there are.
     pub streams: u64,
     /// How many events there are.
@@ -95,8 +95,8 @@ impl SqliteEventStore {
     /// let store = SqliteEventStore::open(&path).await?;
     /// let first = vec![NewEvent::json("started", &())?];
     /// store.start_stream(&StreamType::new("task")?, None, first).await?;
-    /// let stats = store.stats().await?;
-    /// assert_eq!((stats.streams, stats.events), (1, 1));
+    /// let survey = store.survey().await?;
+    /// assert_eq!((survey.streams, survey.events), (1, 1));
     /// # Ok::<(), ipa_eventstore::StoreError>(()) }).unwrap();
     /// ```
     ///
@@ -108,18 +108,18 @@ impl SqliteEventStore {
     /// # Cancel safety
     ///
     /// Nothing is changed; a dropped call lets its read finish in the background.
-    pub async fn stats(&self) -> Result<SqliteStats, StoreError> {
+    pub async fn survey(&self) -> Result<SqliteSurvey, StoreError> {
         self.read(count).await
     }
 }
 
-fn count(connection: &Connection, path: &Path) -> Result<SqliteStats, StoreError> {
+fn count(connection: &Connection, path: &Path) -> Result<SqliteSurvey, StoreError> {
     let failed = |error| running(path, error);
     let _transaction = connection.unchecked_transaction().map_err(failed)?;
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0).map(i64::unsigned_abs));
     let size = |file: &Path| file.metadata().map_or(0, |metadata| metadata.len());
     let query = || {
-        Ok(SqliteStats {
+        Ok(SqliteSurvey {
             streams: number("SELECT count(*) FROM streams")?,
             events: number("SELECT count(*) FROM events")?,
             snapshots: number("SELECT count(*) FROM snapshots")?,
