@@ -90,6 +90,34 @@ pub async fn exact_version_that_does_not_match(store: Store) {
     assert_eq!(store.read_all(ReadAll::new()).await.unwrap().len(), 2);
 }
 
+/// ES-07 ES-08 ExactAt is Exact, and the position of the last event beside it: it tells a stream from a later one of its name that is as
+/// long. On a mismatch nothing is written; a retry is known before all that.
+pub async fn exact_version_at_a_position(store: Store) {
+    let a = stream(&store, "a", 2).await;
+    let last = async || store.read_stream(&a, ReadStream::new().after(1)).await.unwrap()[0].position;
+    let old = last().await;
+    let at = |version, position| Expected::ExactAt { version, position };
+    store.delete_stream(&a).await.unwrap();
+    let missing = store.append(&a, at(2, old), events(1)).await.unwrap_err();
+    assert!(matches!(missing, StoreError::StreamNotFound { .. }), "{missing:?}");
+    stream(&store, "a", 2).await;
+    let new = last().await;
+    for (version, position) in [(2, old), (1, new), (3, new), (0, new)] {
+        let error = store.append(&a, at(version, position), events(1)).await.unwrap_err();
+        let conflict = StoreError::Conflict { stream: a.clone(), expected: version, actual: 2 };
+        assert_eq!(error.to_string(), conflict.to_string());
+    }
+    assert_eq!(store.read_all(ReadAll::new()).await.unwrap().len(), 2);
+    let batch = events(2);
+    let stored = store.append(&a, at(2, new), batch.clone()).await.unwrap();
+    assert_eq!((stored.version, stored.duplicate), (4, false));
+    let again = store.append(&a, at(2, new), batch).await.unwrap();
+    assert_eq!((again.version, again.position, again.duplicate), (4, stored.position, true));
+    // Without an event there is no position.
+    let empty = stream(&store, "empty", 0).await;
+    assert_eq!(store.append(&empty, at(0, new), events(1)).await.unwrap().version, 1);
+}
+
 /// ES-09 Exact(0) is a real check: ok on an empty stream that exists, conflict on one with events.
 pub async fn exact_zero_is_a_real_check(store: Store) {
     let a = stream(&store, "a", 0).await;

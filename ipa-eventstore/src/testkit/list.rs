@@ -55,6 +55,7 @@ macro_rules! __conformance_cases {
                 events_come_back_to_the_byte
                 exact_version_that_matches
                 exact_version_that_does_not_match
+                exact_version_at_a_position
                 exact_zero_is_a_real_check
                 missing_streams_are_not_created
                 an_append_touches_updated_at_only

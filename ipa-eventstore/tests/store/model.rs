@@ -91,6 +91,7 @@ fn an_expectation() -> impl Strategy<Value = Expected> {
         3 => Just(Expected::Any),
         1 => Just(Expected::Exists),
         3 => a_version().prop_map(Expected::Exact),
+        2 => (a_version(), a_position()).prop_map(|(version, position)| Expected::ExactAt { version, position }),
         3 => (0..2_usize).prop_map(|n| Expected::NoStream(kind(["task", "room"][n]))),
     ]
 }

@@ -95,6 +95,14 @@ expecting! {
 }
 
 expecting! {
+    /// The position of the last event is not looked at.
+    PositionUnchecked, |_current, expected, events| match expected {
+        Expected::ExactAt { version, .. } => Expected::Exact(version),
+        expected => expected,
+    }
+}
+
+expecting! {
     /// A missing stream is made by the way.
     MissingIsCreated, |current, expected, events| match expected {
         Expected::Any | Expected::Exact(0) if current.is_none() => Expected::NoStream(kind("task")),

@@ -54,6 +54,7 @@ faults! {
         OlderIsGoodEnough =>
             "append::exact_version_that_does_not_match" "races::a_hundred_appenders_race_for_exact_versions";
         ExpectsTheNextVersion => "append::exact_version_that_matches";
+        PositionUnchecked => "append::exact_version_at_a_position";
         EachEventIsChecked => "append::a_batch_is_checked_once";
         MissingIsCreated => "append::missing_streams_are_not_created";
         StandingIsNoConflict =>

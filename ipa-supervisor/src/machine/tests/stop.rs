@@ -300,3 +300,47 @@ fn a_late_tick_is_harmless() {
     assert_eq!(rig.machine.poll_timeout(), Some(ms(61_000)));
     assert_eq!(rig.handle(Event::Tick), [""; 0]);
 }
+
+/// RT-04 ST-04 a child that gets stuck in the middle of the initial start: killed for its start's time, the start has failed and is rolled
+/// back without it; stopped by somebody, the start goes on without it.
+#[test]
+fn a_child_that_gets_stuck_while_it_starts() {
+    let late = Policy { start_timeout: Some(ms(10)), ..permanent("b") };
+    let mut rig = Rig::ordered(options(), [permanent("a"), late, permanent("c")]);
+    rig.begin();
+    rig.up("a");
+    assert_eq!(rig.pass(10), ["kill b#1"]);
+    assert_eq!(rig.pass(1_000), ["stop a#1"], "it is not waited for");
+    let mut rig = Rig::ordered(options(), [permanent("a"), brutal(permanent("b")), permanent("c")]);
+    rig.begin();
+    rig.up("a");
+    assert_eq!(rig.terminate("gone", "b"), ["kill b#1"]);
+    assert_eq!(rig.pass(1_000), ["gone: stuck b#1", "start c#1"]);
+    assert_eq!(rig.up("c"), ["started"]);
+    // One that was not part of the initial start holds nothing up.
+    let mut rig = Rig::ordered(options(), [permanent("a"), brutal(permanent("b")), permanent("c")]);
+    rig.begin();
+    rig.up("a");
+    rig.up("b");
+    rig.terminate("gone", "b");
+    assert_eq!(rig.pass(1_000), ["gone: stuck b#1"], "c is still starting");
+    assert_eq!(rig.up("c"), ["started"]);
+}
+
+/// ST-04 the start of all children has a time of its own: before it nothing happens, at it all is rolled back.
+#[test]
+fn the_whole_start_takes_too_long() {
+    let within = MachineOptions { start_timeout: Some(ms(100)), ..options() };
+    let mut rig = Rig::ordered(within, ["a", "b"].map(permanent));
+    rig.begin();
+    rig.up("a");
+    assert_eq!(rig.pass(99), [""; 0]);
+    // A deadline of another child is none of it.
+    let mut other =
+        Rig::ordered(within, [Policy { start_timeout: Some(ms(50)), ..permanent("a") }, permanent("b")]);
+    other.begin();
+    assert_eq!(other.pass(50), ["kill a#1"]);
+    assert!(!other.machine.is_stopping());
+    assert_eq!(rig.pass(1), ["stop b#1"]);
+    assert!(rig.machine.is_stopping());
+}
