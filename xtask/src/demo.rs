@@ -75,7 +75,7 @@ impl Options {
 /// options that make no sense in a kill loop.
 pub fn run(options: &Options) -> Result<u8> {
     match options.kill_loop {
-        None => hand_over(command(&program(options)?, options)),
+        None => run::hand_over(command(&program(options)?, options)),
         Some(rounds) => {
             refuse_in_kill_loop(&options.rest)?;
             kill_loop::run(&program(options)?, rounds, options).map(|()| 0)
@@ -147,24 +147,6 @@ pub fn shared_args(options: &Options) -> Vec<OsString> {
         args.extend(["--chaos".into(), chaos.into()]);
     }
     args
-}
-
-/// Runs the command in our place; its exit code becomes ours.
-#[cfg(unix)]
-pub fn hand_over(mut command: Command) -> Result<u8> {
-    use std::os::unix::process::CommandExt;
-
-    let error = command.exec();
-    Err(Error::failed(format!("cannot run {}: {error}", command.get_program().display())))
-}
-
-/// Runs the command and gives back its exit code.
-#[cfg(not(unix))]
-pub fn hand_over(mut command: Command) -> Result<u8> {
-    let status = command
-        .status()
-        .map_err(|error| Error::failed(format!("cannot run {}: {error}", command.get_program().display())))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// The program to run: the given one, or the example, built now.

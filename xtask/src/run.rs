@@ -93,6 +93,24 @@ pub fn check(mut command: Command) -> Result {
     }
 }
 
+/// Runs the command in our place: on Unix this returns only if it could not be started.
+#[cfg(unix)]
+pub fn hand_over(mut command: Command) -> Result<u8> {
+    use std::os::unix::process::CommandExt;
+
+    let error = command.exec();
+    Err(Error::failed(format!("cannot run {}: {error}", command.get_program().display())))
+}
+
+/// Runs the command and gives back its exit code.
+#[cfg(not(unix))]
+pub fn hand_over(mut command: Command) -> Result<u8> {
+    let status = command
+        .status()
+        .map_err(|error| Error::failed(format!("cannot run {}: {error}", command.get_program().display())))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
 /// Runs the command and gives back its stdout; stderr stays ours. Fails unless it succeeds.
 pub fn output(mut command: Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| not_started(&command, &error))?;

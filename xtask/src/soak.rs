@@ -1,69 +1,91 @@
-//! `cargo xtask soak`: breaks things at random, for as long as one likes.
+//! `cargo xtask soak`: breaks things at random, for as long as one likes, and checks every promise.
 //!
-//! What breaks them uses the stack, so it is a tool of its own; here it is only built and started. It takes our place, so that
-//! Ctrl-C reaches it alone, and its exit code is the caller's.
+//! What breaks them uses the stack, so it is a tool of its own, one for pods and one for the store's files; here it is only built for
+//! release and started. Cargo takes our place, and the tool cargo's, so that Ctrl-C reaches the tool alone and its exit code is the
+//! caller's.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use crate::{
-    demo,
+    metadata,
     run::{self, Error, Result},
 };
 
-/// The options of the verb.
+/// The options of the verb. The tools say the same of them; here, so that `--help` tells of them before anything is built.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// Break the event store: kill processes that work on it, let operations on its files fail, lose its power
+    /// Break the event store's files instead of pods: kill processes that work on it, let operations fail, lose its power
     #[arg(long)]
-    pub store: bool,
+    store: bool,
 
-    /// Go on for so many minutes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub minutes: Option<u64>,
+    /// How long, in minutes; a fraction is fine [default: 5; with --store, none]
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
 
-    /// Go on until so many processes were killed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub kills: Option<u64>,
+    /// With --store: until so many processes were killed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "store")]
+    kills: Option<u64>,
 
-    /// What everything random follows from [default: another one each time, printed]
+    /// How many tasks, and so pods at once, at most [default: 2000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "store")]
+    pods: Option<u32>,
+
+    /// What everything random follows from, as far as the scheduler lets it [default: another one each time, printed]
     #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
+    seed: Option<u64>,
 
     /// Print the summary as one JSON object
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+
+    /// Where the plot and the summary go, and the pods' store while it runs [default: target/soak]
+    #[arg(long, value_name = "DIR", conflicts_with = "store")]
+    out: Option<PathBuf>,
 }
 
-/// Runs the soak. Returns only if it could not be started: its exit code becomes ours.
+/// Runs the soak. On Unix this returns only if it could not be started: the tool's exit code becomes ours.
 ///
 /// # Errors
 ///
-/// A usage error for options that leave open what to break or for how long; a failure when the tool does not start.
+/// A usage error for a soak of the store that does not say for how long; a failure when cargo does not start.
 pub fn run(options: &Options) -> Result<u8> {
-    if !options.store {
-        return Err(Error::usage("soak: say what to break: --store"));
-    }
-    if options.minutes.is_none() && options.kills.is_none() {
+    if options.store && options.minutes.is_none() && options.kills.is_none() {
         return Err(Error::usage("soak: say for how long: --minutes N, or --kills N"));
     }
-    let mut command = run::cargo(["run", "--quiet", "--release", "--package", "store-faults", "--", "soak"]);
-    command.args(store_args(options));
-    demo::hand_over(command)
+    let package = if options.store { "store-faults" } else { "pod-soak" };
+    let mut command = run::cargo(["run", "--quiet", "--release", "--package", package, "--"]);
+    command.args(arguments(options)?);
+    run::hand_over(command)
 }
 
 /// What the tool is told.
-fn store_args(options: &Options) -> Vec<OsString> {
-    let numbers = [("--minutes", options.minutes), ("--kills", options.kills), ("--seed", options.seed)];
-    let mut args = Vec::new();
-    for (name, number) in numbers {
-        if let Some(number) = number {
-            args.extend([name.into(), number.to_string().into()]);
+fn arguments(options: &Options) -> Result<Vec<OsString>> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    if options.store {
+        arguments.push("soak".into());
+    }
+    let mut add = |name: &str, value: Option<OsString>| {
+        if let Some(value) = value {
+            arguments.extend([name.into(), value]);
         }
+    };
+    add("--minutes", options.minutes.map(|minutes| minutes.to_string().into()));
+    add("--kills", options.kills.map(|kills| kills.to_string().into()));
+    add("--pods", options.pods.map(|pods| pods.to_string().into()));
+    add("--seed", options.seed.map(|seed| seed.to_string().into()));
+    if !options.store {
+        // Cargo runs at the root of the workspace; the path is meant from where we were called.
+        let out = match &options.out {
+            Some(out) => std::path::absolute(out)
+                .map_err(|error| Error::failed(format!("the current folder: {error}")))?,
+            None => metadata::read()?.target_directory.join("soak"),
+        };
+        add("--out", Some(out.into()));
     }
     if options.json {
-        args.push("--json".into());
+        arguments.push("--json".into());
     }
-    args
+    Ok(arguments)
 }
 
 #[cfg(test)]
@@ -71,19 +93,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_soak_has_to_know_what_and_for_how_long() {
-        let minutes = Options { minutes: Some(1), ..Options::default() };
-        let store = Options { store: true, ..Options::default() };
-        for (options, hint) in [(minutes, "--store"), (store, "--minutes N")] {
-            let error = run(&options).unwrap_err();
-            assert!(error.code() == 2 && error.to_string().contains(hint), "{error}");
-        }
+    fn a_soak_of_the_store_has_to_know_for_how_long() {
+        let error = run(&Options { store: true, ..Options::default() }).unwrap_err();
+        assert!(error.code() == 2 && error.to_string().contains("--minutes N"), "{error}");
     }
 
     #[test]
-    fn the_tool_gets_what_is_its_own() {
-        let options =
-            Options { store: true, kills: Some(7), seed: Some(3), json: true, ..Options::default() };
-        assert_eq!(store_args(&options), ["--kills", "7", "--seed", "3", "--json"]);
+    fn what_was_said_is_passed_on() {
+        let pods = Options {
+            minutes: Some(0.5),
+            seed: Some(7),
+            json: true,
+            out: Some("/a/b".into()),
+            ..Options::default()
+        };
+        let expected = ["--minutes", "0.5", "--seed", "7", "--out", "/a/b", "--json"];
+        assert_eq!(arguments(&pods).unwrap(), expected.map(OsString::from));
+        let store = Options { store: true, minutes: Some(2.0), kills: Some(9), ..Options::default() };
+        let expected = ["soak", "--minutes", "2", "--kills", "9"];
+        assert_eq!(arguments(&store).unwrap(), expected.map(OsString::from));
     }
 }

@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Samples that there are in a soak, about.
 const SAMPLES: u32 = 600;
 
+/// Quiet moments that there are in a soak, about: each costs a few seconds, until everybody stands still.
+const QUIETS: u32 = 60;
+
 /// What a soak is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -258,8 +261,7 @@ impl Soak<'_> {
     }
 
     fn start(&self, life: u64) -> Result<Child, Box<dyn Error>> {
-        let every =
-            |part: u32, least: u64| (self.whole / part).as_millis().max(u128::from(least)).to_string();
+        let every = |part: u32, least: u128| (self.whole / part).as_millis().clamp(least, 10_000).to_string();
         Ok(Command::new(std::env::current_exe()?)
             .arg("worker")
             .arg("--store")
@@ -268,7 +270,7 @@ impl Soak<'_> {
             .args(["--seed", &self.random.clone().below(u64::MAX).to_string()])
             .args(["--pods", &self.options.pods.to_string()])
             .args(["--sample-ms", &every(SAMPLES, 100)])
-            .args(["--quiet-ms", &every(200, 1000)])
+            .args(["--quiet-ms", &every(QUIETS, 1000)])
             .env(MARK, &self.mark)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ use crate::summary::{Point, Summary};
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 64.0;
+const TOP: f64 = 82.0;
 const PANEL: f64 = 170.0;
 const GAP: f64 = 46.0;
 const BOTTOM: f64 = 56.0;
@@ -144,7 +144,7 @@ fn panel(svg: &mut String, top: f64, title: &str, series: &[Series], x: &impl Fn
 
 /// Restarts per second, between two samples of one life; smoothed over a few.
 fn rates(points: &[Point]) -> Vec<(u64, f64, f64)> {
-    const OVER: usize = 5;
+    const OVER: usize = 12;
     let pairs = points.windows(OVER + 1).filter_map(|window| {
         let (first, last) = (window.first()?, window.last()?);
         let passed = last.seconds - first.seconds;

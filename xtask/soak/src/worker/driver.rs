@@ -77,7 +77,8 @@ impl Driver {
         let task = &world.tasks[self.random.index(world.tasks.len())];
         match self.random.below(100) {
             0..=34 => self.command(task).await,
-            35..=46 => self.start(task).await,
+            35..=44 => self.start_another(task).await,
+            45..=46 => self.start(task).await,
             47..=51 => self.stop(task).await,
             52..=55 => self.restart(task).await,
             56..=59 => self.get_or_start(task).await,
@@ -96,6 +97,14 @@ impl Driver {
             97 => self.ask(task),
             _ => self.hold_a_thread(task).await,
         }
+    }
+
+    /// Starts the pod of a task that has none, if one is found soon: so that there are many.
+    async fn start_another(&mut self, task: &Task) {
+        let world = self.world.clone();
+        let others = (0..8).map(|_| &world.tasks[self.random.index(world.tasks.len())]);
+        let without = others.into_iter().find(|task| !self.pods.pod_running(&task.id));
+        self.start(without.unwrap_or(task)).await;
     }
 
     /// Starts the task's pod.
