@@ -148,7 +148,8 @@ mod tests {
     fn a_soak_ends_by_minutes_or_by_kills() {
         let Verb::Soak(options) = parse("xtask soak --store --kills 1000 --json").unwrap() else { panic!() };
         assert!(options.store && options.json && options.kills == Some(1000) && options.minutes.is_none());
-        assert!(parse("xtask soak --store --minutes 0").is_err());
+        assert!(parse("xtask soak --kills 3").is_err(), "only of the store");
+        assert!(parse("xtask soak --store --pods 3").is_err(), "only of pods");
     }
 
     #[test]

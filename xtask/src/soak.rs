@@ -16,31 +16,31 @@ use crate::{
 pub struct Options {
     /// Break the event store's files instead of pods: kill processes that work on it, let operations fail, lose its power
     #[arg(long)]
-    store: bool,
+    pub store: bool,
 
     /// How long, in minutes; a fraction is fine [default: 5; with --store, none]
     #[arg(long, value_name = "N")]
-    minutes: Option<f64>,
+    pub minutes: Option<f64>,
 
     /// With --store: until so many processes were killed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "store")]
-    kills: Option<u64>,
+    pub kills: Option<u64>,
 
     /// How many tasks, and so pods at once, at most [default: 2000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "store")]
-    pods: Option<u32>,
+    pub pods: Option<u32>,
 
     /// What everything random follows from, as far as the scheduler lets it [default: another one each time, printed]
     #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
 
     /// Print the summary as one JSON object
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     /// Where the plot and the summary go, and the pods' store while it runs [default: target/soak]
     #[arg(long, value_name = "DIR", conflicts_with = "store")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
 }
 
 /// Runs the soak. On Unix this returns only if it could not be started: the tool's exit code becomes ours.

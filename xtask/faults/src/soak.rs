@@ -31,9 +31,9 @@ const IMAGES: u32 = 40;
 /// What is asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Go on for so many minutes
-    #[arg(long, value_name = "N", required_unless_present = "kills", value_parser = clap::value_parser!(u64).range(1..))]
-    minutes: Option<u64>,
+    /// Go on for so many minutes; a fraction is fine
+    #[arg(long, value_name = "N", required_unless_present = "kills")]
+    minutes: Option<f64>,
     /// Go on until so many processes were killed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     kills: Option<u64>,
@@ -182,7 +182,7 @@ impl Soak<'_> {
 
     fn is_over(&self) -> bool {
         let enough = |kills| self.tally.kills >= kills;
-        let late = |minutes: u64| self.started.elapsed() >= Duration::from_secs(60 * minutes);
+        let late = |minutes: f64| self.started.elapsed().as_secs_f64() >= 60.0 * minutes;
         self.options.kills.is_some_and(enough) || self.options.minutes.is_some_and(late)
     }
 
@@ -216,7 +216,7 @@ impl Progress {
     fn new(options: &Options, seed: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let by_kills = options.kills.is_some();
-        let length = options.kills.or(options.minutes.map(|minutes| minutes * 60)).unwrap_or(0);
+        let length = options.kills.or(options.minutes.map(|minutes| (minutes * 60.0) as u64)).unwrap_or(0);
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(length), target);
         let unit = if by_kills { "kills" } else { "s" };
