@@ -1,0 +1,291 @@
+//! The stack and the model side by side: after each step both must look the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use ipa_pod::PodStatus;
+
+use crate::model::{Event, Life, Line, Out, Seen, Who};
+use crate::program::*;
+use crate::puppet::by_child;
+use crate::stack::{Idle, Stack};
+
+/// What was run, by name.
+pub type Tally = BTreeMap<&'static str, u64>;
+
+/// Runs a program on a runtime of its own. An error says what differed.
+pub fn run(program: &Program, tally: &mut Tally) -> Result<(), String> {
+    let idle = Arc::<Idle>::default();
+    let runtime = idle.runtime();
+    runtime.block_on(async {
+        let stack = Stack::new(&program.pods, idle).await;
+        let lives = program.pods.iter().map(|plan| vec![Life::new(plan.clone())]).collect();
+        let both = Both { stack, lives, now: 0, task_of: Vec::new(), finale: None, tally };
+        both.run(program).await
+    })
+}
+
+struct Both<'a> {
+    stack: Stack,
+    /// For each task, what its life may be: more than one where the order of things was open.
+    lives: Vec<Vec<Life>>,
+    now: u64,
+    /// The task that each call was about.
+    task_of: Vec<Option<Task>>,
+    /// What the call at the end was answered.
+    finale: Option<String>,
+    tally: &'a mut Tally,
+}
+
+impl Both<'_> {
+    async fn run(mut self, program: &Program) -> Result<(), String> {
+        self.count("programs", 1);
+        for (n, step) in program.steps.iter().enumerate() {
+            let text = || step.iter().map(Call::to_string).collect::<Vec<_>>().join(" | ");
+            self.step(step).await.map_err(|error| format!("step {} `{}`: {error}", n + 1, text()))?;
+        }
+        self.end(program.finale).await.map_err(|error| format!("at the end: {error}"))
+    }
+
+    async fn step(&mut self, step: &[Call]) -> Result<(), String> {
+        self.count("steps", 1);
+        if let [Call { op, .. }] = step
+            && op.takes_time()
+        {
+            self.count(op.kind(), 1);
+            let moment = match op {
+                Op::Advance(time) => self.now + time,
+                Op::Edge(task, past) => {
+                    let oldest = self.lives[*task].first().and_then(Life::oldest_restart);
+                    oldest.map_or(self.now, |oldest| self.now.max(oldest + past))
+                }
+                _ => self.now,
+            };
+            return self.run_to(moment).await;
+        }
+        let first = self.task_of.len();
+        let calls = legal(step);
+        for (n, call) in calls.iter().enumerate() {
+            self.count(call.op.kind(), 1);
+            self.task_of.push(call.op.task());
+            let heard = self.stack.call(first + n, call);
+            match call.op {
+                Op::End(_, _, How::Error) if heard => self.count("crashes by error", 1),
+                Op::End(_, _, How::Panic) if heard => self.count("crashes by panic", 1),
+                Op::End(_, _, How::Hang) if heard => self.count("hangs", 1),
+                _ => {}
+            }
+            self.count("dropped", u64::from(call.dropped.is_some()));
+        }
+        self.count("groups", u64::from(calls.len() > 1));
+        self.stack.rest(self.now).await;
+        for (task, lives) in self.lives.iter_mut().enumerate() {
+            let here = |(_, call): &(usize, &&Call)| call.op.task().is_none_or(|of| of == task);
+            let calls: Vec<(usize, &Call)> =
+                calls.iter().enumerate().filter(here).map(|(n, call)| (first + n, *call)).collect();
+            *lives = std::mem::take(lives).into_iter().flat_map(|life| in_any_order(life, &calls)).collect();
+        }
+        self.compare(&vec![calls.len() > 1; TASKS.len()]).await
+    }
+
+    /// Lets time pass for both.
+    async fn run_to(&mut self, moment: u64) -> Result<(), String> {
+        self.now = moment;
+        self.stack.run_to(moment).await;
+        let mut open = Vec::new();
+        for lives in &mut self.lives {
+            let mut tied = false;
+            let passed = std::mem::take(lives).into_iter().flat_map(|life| {
+                let (lives, open) = life.run_to(moment);
+                tied |= open;
+                lives
+            });
+            *lives = passed.collect();
+            open.push(tied);
+        }
+        self.count("open orders", open.iter().filter(|open| **open).count() as u64);
+        self.compare(&open).await
+    }
+
+    /// Keeps the lives that look like the stack. `open`: for which tasks the order of things is.
+    async fn compare(&mut self, open: &[bool]) -> Result<(), String> {
+        let (outs, rest) = self.stack.outs(|number| self.task_of.get(number).copied().flatten());
+        if let Some(answer) = rest.into_iter().next() {
+            self.check_finale(&answer)?;
+            self.finale = Some(answer);
+        }
+        for (task, real) in outs.into_iter().enumerate() {
+            let seen = self.stack.seen(task).await?;
+            self.note(&real);
+            let lives = &mut self.lives[task];
+            for life in lives.iter_mut() {
+                life.out.answers.sort_unstable();
+            }
+            let same = |life: &Life| {
+                let log = match open[task] {
+                    true => by_child(&life.out.log) == by_child(&real.log),
+                    false => life.out.log == real.log,
+                };
+                log && (&life.out.events, &life.out.answers) == (&real.events, &real.answers)
+                    && life.seen() == seen
+            };
+            if !lives.iter().any(same) {
+                let mut text = format!("{} is not what the model says\n", TASKS[task]);
+                for life in lives.iter().take(3) {
+                    differences(&mut text, life, &real, &seen);
+                }
+                return Err(text);
+            }
+            lives.retain(same);
+            let mut kept: Vec<Life> = Vec::new();
+            for mut life in lives.drain(..) {
+                life.out = Out::default();
+                if !kept.contains(&life) {
+                    kept.push(life);
+                }
+            }
+            *lives = kept;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, real: &Out) {
+        for event in &real.events {
+            match event {
+                Event::Starting => self.count("pods", 1),
+                Event::ChildRestarted(..) => self.count("restarts", 1),
+                Event::Stopping("too many restarts") => self.count("pods given up", 1),
+                Event::Stopping("significant") => self.count("pods ended by a significant child", 1),
+                Event::Stuck(_) => self.count("pods stuck", 1),
+                _ => {}
+            }
+        }
+        for (_, answer) in &real.answers {
+            match answer.split(' ').next() {
+                Some("stuck") => self.count("answers: stuck", 1),
+                Some("cancelled") => self.count("answers: cancelled", 1),
+                Some("timed") => self.count("answers: timed out", 1),
+                Some("child") => self.count("answers: child failed", 1),
+                _ => {}
+            }
+        }
+        self.count("child starts", real.log.iter().filter(|line| matches!(line, Line::Init(..))).count() as u64);
+    }
+
+    async fn end(&mut self, finale: Finale) -> Result<(), String> {
+        self.count(
+            match finale {
+                Finale::Drain => "ends by drain",
+                Finale::Shutdown => "ends by shutdown",
+                Finale::Drop => "ends by drop",
+            },
+            1,
+        );
+        let stats = self.stack.stats();
+        self.stack.finish(usize::MAX, finale);
+        for lives in &mut self.lives {
+            lives.iter_mut().for_each(|life| life.close(finale));
+        }
+        self.stack.rest(self.now).await;
+        self.compare(&[true; TASKS.len()]).await?;
+        while let Some(moment) = self.lives.iter().flatten().filter_map(Life::next_moment).min() {
+            self.run_to(moment).await?;
+        }
+        if self.finale.is_none() && finale != Finale::Drop {
+            return Err("the call at the end was not answered".into());
+        }
+        let (tasks, entries) = (Stack::tasks(), self.stack.entries());
+        if (tasks, entries) != (0, 0) {
+            return Err(format!("{tasks} tasks and {entries} entries are left"));
+        }
+        if let Some(task) = (0..TASKS.len()).find(|task| self.lives[*task].iter().any(|life| life.seen() != Seen::default())) {
+            return Err(format!("{} should still have a pod", TASKS[task]));
+        }
+        let _ = stats;
+        Ok(())
+    }
+
+    /// Whether this was the moment and the answer for the call at the end: all have ended, or do not.
+    fn check_finale(&self, answer: &str) -> Result<(), String> {
+        let mut stuck = 0;
+        for (task, lives) in self.lives.iter().enumerate() {
+            match lives.first().and_then(|life| life.seen().pod).map(|pod| pod.status) {
+                None => {}
+                Some(PodStatus::Stuck) if answer.contains(TASKS[task]) => stuck += 1,
+                Some(status) => return Err(format!("answered `{answer}` while {} is {status}", TASKS[task])),
+            }
+        }
+        if (answer == "ok") == (stuck == 0) { Ok(()) } else { Err(format!("answered `{answer}`, {stuck} stuck")) }
+    }
+
+    fn count(&mut self, what: &'static str, more: u64) {
+        *self.tally.entry(what).or_default() += more;
+    }
+}
+
+/// The calls of a step that may be made at once. What stops a pod and what starts it are not made at the same moment: the
+/// model has no word for a pod that is stopped before the first of it has happened.
+fn legal(step: &[Call]) -> Vec<&Call> {
+    let mut legal: Vec<&Call> = Vec::new();
+    for call in step {
+        let kind = call.op.whole_pod();
+        let clashes = |other: &&Call| {
+            let theirs = other.op.whole_pod();
+            other.op.task() == call.op.task() && kind.is_some() && theirs.is_some() && kind != theirs
+        };
+        if !(call.op.takes_time() || legal.iter().any(|other| clashes(other))) {
+            legal.push(call);
+        }
+    }
+    legal
+}
+
+/// What may become of a life if these calls are made at once: one after the other, in any order. A call that was dropped may
+/// not have been made.
+fn in_any_order(life: Life, calls: &[(usize, &Call)]) -> Vec<Life> {
+    if calls.is_empty() {
+        return vec![life];
+    }
+    let mut lives = Vec::new();
+    for first in 0..calls.len() {
+        let mut others = calls.to_vec();
+        let (number, call) = others.remove(first);
+        let (may, must): (bool, Who) = match call.dropped {
+            None => (true, Some(number)),
+            Some(looks) => (looks > 0, None),
+        };
+        let may_not = call.dropped.is_some_and(|looks| looks == 0 || !call.op.begins_at_once());
+        if may {
+            let mut life = life.clone();
+            life.call(must, &call.op);
+            lives.extend(in_any_order(life, &others));
+        }
+        if may_not {
+            lives.extend(in_any_order(life.clone(), &others));
+        }
+    }
+    let mut kept: Vec<Life> = Vec::new();
+    for life in lives {
+        if !kept.contains(&life) {
+            kept.push(life);
+        }
+    }
+    kept
+}
+
+fn differences(text: &mut String, life: &Life, real: &Out, seen: &Seen) {
+    let mut line = |what: &str, model: String, real: String| {
+        if model != real {
+            let _ = writeln!(text, "  {what}\n    model: {model}\n    stack: {real}");
+        }
+    };
+    let there = life.seen();
+    line("log", format!("{:?}", life.out.log), format!("{:?}", real.log));
+    line("events", format!("{:?}", life.out.events), format!("{:?}", real.events));
+    line("answers", format!("{:?}", life.out.answers), format!("{:?}", real.answers));
+    line("pod", format!("{:?}", there.pod), format!("{:?}", seen.pod));
+    line("registered", format!("{:?}", there.registered), format!("{:?}", seen.registered));
+    line("permits", format!("{:?}", there.permits), format!("{:?}", seen.permits));
+    let _ = writeln!(text, "  at {} ms", life.now());
+}

@@ -1,0 +1,1317 @@
+//! The reference model: the life of one task, as it has to be.
+//!
+//! Written from the semantics and to be read by itself; it knows nothing of how the stack does it. A [`Life`] is a value: calls
+//! and the passing of time change it, and what could be seen from outside meanwhile is noted in [`Life::out`]. Everything that
+//! happens at a moment happens in it at once and to its end. Where the order of things is open, because timers are due at the
+//! same moment, [`Life::run_to`] answers with every life that it may have become.
+//!
+//! Two things are kept apart: what a child *does* (`Stage`: the puppet's own behaviour, `puppet.rs`) and what its supervisor
+//! takes it to be doing (`State`). The supervisor learns of an end when the last of the incarnation is gone, no sooner.
+
+use std::collections::VecDeque;
+
+use ipa_pod::PodStatus;
+use ipa_supervisor::{AutoShutdown, ChildState, Restart, Strategy};
+
+use crate::program::*;
+
+/// Who waits for an answer: the number of the call. `None`: nobody.
+pub type Who = Option<usize>;
+
+/// A restart after a run that was at least this long begins its backoff anew.
+pub const HEALTHY: u64 = 1000;
+
+/// What anybody can see happen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Out {
+    /// What the children and the permits wrote down.
+    pub log: Vec<Line>,
+    pub events: Vec<Event>,
+    pub answers: Vec<(usize, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    Permit,
+    PermitBack,
+    /// These are of a child, and which run of it.
+    Init(KidId, u64),
+    Up(KidId, u64),
+    Terminate(KidId, u64),
+    /// Its value was dropped.
+    Gone(KidId, u64),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Starting,
+    Active,
+    ChildRestarted(KidId, u64, End),
+    Stopping(&'static str),
+    Stuck(Vec<(KidId, u64)>),
+    Ended { reason: &'static str, was_active: bool },
+}
+
+/// How a run of a child ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    Normal,
+    Shutdown,
+    Failed,
+    Panicked,
+    Killed,
+    Declined,
+}
+
+/// What anybody can see there is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    pub pod: Option<PodSeen>,
+    /// The children that are registered, and which run of them.
+    pub registered: Vec<(KidId, u64)>,
+    pub permits: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodSeen {
+    pub status: PodStatus,
+    pub restarts: u64,
+    /// In order of start: id, run, state, restarts. `None`: there is no supervisor to ask any more.
+    pub kids: Option<Vec<(KidId, u64, ChildState, u64)>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    plan: PodPlan,
+    now: u64,
+    stream: bool,
+    store: Store,
+    /// What becomes of the next starts of these children, and how often.
+    next: Vec<(KidId, Init, u8)>,
+    next_pod: Option<(How, u8)>,
+    draining: bool,
+    pod: Option<Pod>,
+    /// A restart that waits for the pod to end: who asked for it.
+    successor: Option<Who>,
+    pub out: Out,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Pod {
+    status: PodStatus,
+    phase: Phase,
+    kids: Vec<Kid>,
+    next_slot: usize,
+    /// When the restarts were that count.
+    window: Vec<u64>,
+    restarts: u64,
+    group: Option<Group>,
+    /// Children whose crash restarts their group when the initial start is over.
+    early: Vec<usize>,
+    /// Operations on children that wait for others to be over.
+    waiting: Vec<(Who, ChildOp)>,
+    starter: Who,
+    stoppers: Vec<Who>,
+    was_active: bool,
+    permit: bool,
+    stop_said: bool,
+    /// What the start is answered if it fails.
+    failure: String,
+    reason: &'static str,
+    stuck: Vec<(KidId, u64)>,
+    /// All that can be stopped has been.
+    stalled: bool,
+    /// Its start is over, and not all of it has ended: it has no supervisor any more.
+    closed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    Admitting { until: u64 },
+    Starting { until: u64 },
+    Up,
+    Stopping { until: Option<u64> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ChildOp {
+    Start(KidPlan),
+    Terminate(KidId),
+    Restart(KidId),
+    Delete(KidId),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Kid {
+    slot: usize,
+    plan: KidPlan,
+    run: u64,
+    restarts: u64,
+    /// Restarts since the last healthy run.
+    failures: u32,
+    up_since: u64,
+    state: State,
+    stage: Option<Stage>,
+    /// Who waits for it to be gone.
+    callers: Vec<Who>,
+}
+
+/// What the supervisor takes a child to be doing.
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    /// Its spec is kept, it does not run.
+    Down,
+    /// It is one of the initial ones, and its turn has not come.
+    Pending,
+    /// Its restart is decided, and waits: for its backoff, for its turn in the group.
+    Waiting { until: Option<u64> },
+    Starting { on: Account, late: Option<u64> },
+    Running { silent: Option<u64> },
+    Leaving { how: Leaving, why: Why, on: Option<Account> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Leaving {
+    Asked { kill: Option<u64> },
+    Killed { grace: u64 },
+    Stuck,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Why {
+    /// Somebody wants it gone.
+    Wanted,
+    /// Its `init` took too long.
+    Late,
+    /// It was silent for too long.
+    Silent,
+}
+
+/// On whose account a child is started.
+#[derive(Clone, Debug, PartialEq)]
+enum Account {
+    Initial,
+    Caller { who: Who, fresh: bool },
+    Restart,
+    Group,
+}
+
+/// What a child does.
+#[derive(Clone, Debug, PartialEq)]
+enum Stage {
+    Init { until: u64, then: Option<End> },
+    Run,
+    Hanging,
+    Terminate { until: u64, end: End },
+    /// All of it has gone but a lease.
+    Lingers { until: u64, end: End },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Group {
+    /// The slot of its first member.
+    from: usize,
+    /// Those still to be started, once all of it is down.
+    pending: Option<VecDeque<usize>>,
+    starting: Option<usize>,
+    /// Members that a caller stopped: they stay down.
+    excluded: Vec<usize>,
+    not_before: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Pod,
+    State(usize),
+    Stage(usize),
+}
+
+/// How a start was over without the child being up.
+enum NotUp {
+    Declined,
+    Cancelled,
+    Failed { end: End, late: bool },
+}
+
+// ------------------------------------------------------------------------------------------------ a task
+
+impl Life {
+    pub fn new(plan: PodPlan) -> Self {
+        Self {
+            plan,
+            now: 0,
+            stream: false,
+            store: Store::Answers,
+            next: Vec::new(),
+            next_pod: None,
+            draining: false,
+            pod: None,
+            successor: None,
+            out: Out::default(),
+        }
+    }
+
+    pub fn seen(&self) -> Seen {
+        let Some(pod) = &self.pod else { return Seen::default() };
+        let kids = pod.kids.iter().map(|kid| (kid.plan.id, kid.run, kid.shown(), kid.restarts)).collect();
+        let here = |kid: &&Kid| !matches!(kid.stage, None | Some(Stage::Lingers { .. }));
+        let mut registered: Vec<_> =
+            pod.kids.iter().filter(here).map(|kid| (kid.plan.id, kid.run)).collect();
+        registered.sort_unstable();
+        let kids = (!pod.closed).then_some(kids);
+        let pod_seen = PodSeen { status: pod.status, restarts: pod.restarts, kids };
+        Seen { pod: Some(pod_seen), registered, permits: usize::from(pod.permit) }
+    }
+
+    /// When the oldest restart was that counts.
+    pub fn oldest_restart(&self) -> Option<u64> {
+        self.pod.as_ref()?.window.first().map(|at| at + self.plan.within)
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The moment at which something happens next by itself.
+    pub fn next_moment(&self) -> Option<u64> {
+        self.timers().into_iter().map(|(at, _)| at).min()
+    }
+
+    /// Lets time pass. Answers what may have become of it, and whether the order of things was open.
+    pub fn run_to(self, moment: u64) -> (Vec<Life>, bool) {
+        let (mut open, mut done, mut tied) = (vec![self], Vec::new(), false);
+        while let Some(mut life) = open.pop() {
+            let timers = life.timers();
+            let at = timers.iter().map(|(at, _)| *at).min().filter(|at| *at <= moment);
+            let Some(at) = at else {
+                life.now = moment;
+                if !done.contains(&life) {
+                    done.push(life);
+                }
+                continue;
+            };
+            life.now = at;
+            let due: Vec<Timer> =
+                timers.into_iter().filter(|(due, _)| *due == at).map(|(_, timer)| timer).collect();
+            tied |= due.len() > 1;
+            for timer in due {
+                let mut next = life.clone();
+                next.fire(timer);
+                next.settle();
+                if !open.contains(&next) {
+                    open.push(next);
+                }
+            }
+        }
+        (done, tied)
+    }
+
+    /// Somebody makes a call.
+    pub fn call(&mut self, who: Who, op: &Op) {
+        match op {
+            Op::Stream(_) => self.stream = true,
+            Op::NoStream(_) => self.stream = false,
+            Op::Store(store) => self.store = *store,
+            Op::Next(_, kid, init, times) => {
+                self.next.retain(|(of, ..)| of != kid);
+                self.next.push((*kid, *init, *times));
+            }
+            Op::NextPod(_, how, times) => self.next_pod = Some((*how, *times)),
+            Op::Start(_) => self.start(who),
+            Op::Stop(_) => self.stop(who, "-"),
+            Op::StopWith(_) => self.stop(who, "because"),
+            Op::Restart(_) => self.restart_pod(who),
+            Op::Revoke(_) => self.revoke(),
+            Op::StartChild(_, plan) => self.child_op(who, ChildOp::Start(plan.clone())),
+            Op::TerminateChild(_, kid) => self.child_op(who, ChildOp::Terminate(*kid)),
+            Op::RestartChild(_, kid) => self.child_op(who, ChildOp::Restart(*kid)),
+            Op::DeleteChild(_, kid) => self.child_op(who, ChildOp::Delete(*kid)),
+            Op::End(_, kid, how) => self.end(*kid, *how),
+            Op::Advance(_) | Op::Edge(..) => {}
+        }
+        self.settle();
+    }
+
+    /// All pods are to stop, and none is to start any more.
+    pub fn close(&mut self, finale: Finale) {
+        self.draining = true;
+        if finale != Finale::Drain
+            && let Some(who) = self.successor.take()
+        {
+            self.answer(who, "ended");
+        }
+        if self.pod.is_some() {
+            self.stop(None, if finale == Finale::Drain { "drain" } else { "-" });
+        }
+    }
+
+    fn answer(&mut self, who: Who, answer: impl Into<String>) {
+        self.out.answers.extend(who.map(|who| (who, answer.into())));
+    }
+
+    fn start(&mut self, who: Who) {
+        match &self.pod {
+            _ if self.draining => self.answer(who, "draining"),
+            Some(pod) => {
+                let answer = format!("already started, {}", pod.status);
+                self.answer(who, answer);
+            }
+            None => self.reserve(who),
+        }
+    }
+
+    /// From here on the task has a pod.
+    fn reserve(&mut self, who: Who) {
+        let wait = if let Store::Slow(ms) = self.store { ms } else { 0 };
+        self.pod = Some(Pod::new(who, self.now + wait));
+        self.out.events.push(Event::Starting);
+        if wait == 0 {
+            self.admitted();
+        }
+    }
+
+    /// The store has answered.
+    fn admitted(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        let failure = match self.store {
+            Store::Down | Store::Panics => "unavailable",
+            _ if !self.stream => "stream not found",
+            _ => {
+                pod.permit = true;
+                self.out.log.push(Line::Permit);
+                match &mut self.next_pod {
+                    Some((_, times)) if *times > 0 => {
+                        *times -= 1;
+                        "factory"
+                    }
+                    _ => "",
+                }
+            }
+        };
+        if !failure.is_empty() {
+            (pod.failure, pod.reason) = (failure.into(), "failed");
+            return self.pod_ends();
+        }
+        for plan in &self.plan.kids {
+            pod.add(plan.clone(), State::Pending);
+        }
+        pod.phase = Phase::Starting { until: self.now + self.plan.start_timeout };
+        self.advance_start();
+    }
+
+    fn stop(&mut self, who: Who, said: &'static str) {
+        match &mut self.pod {
+            None => self.answer(who, "not running"),
+            Some(pod) if pod.status == PodStatus::Stuck => {
+                let answer = pod.stuck_answer();
+                self.answer(who, answer);
+            }
+            Some(pod) => {
+                pod.stoppers.push(who);
+                self.stop_pod(said);
+            }
+        }
+    }
+
+    fn stop_pod(&mut self, said: &'static str) {
+        self.stopping(said);
+        match self.pod.as_ref().map(|pod| &pod.phase) {
+            Some(Phase::Admitting { .. }) => {
+                self.set_reason("requested");
+                self.pod_ends();
+            }
+            Some(Phase::Starting { .. } | Phase::Up) => self.begin_stop("requested"),
+            Some(Phase::Stopping { .. }) | None => {}
+        }
+    }
+
+    /// The pod says, once, that it is to stop.
+    fn stopping(&mut self, said: &'static str) {
+        let Some(pod) = &mut self.pod else { return };
+        if pod.status != PodStatus::Stuck {
+            pod.status = PodStatus::Stopping;
+        }
+        if !std::mem::replace(&mut pod.stop_said, true) {
+            self.out.events.push(Event::Stopping(said));
+        }
+    }
+
+    fn set_reason(&mut self, reason: &'static str) {
+        if let Some(pod) = &mut self.pod {
+            pod.reason = reason;
+        }
+    }
+
+    fn restart_pod(&mut self, who: Who) {
+        match &self.pod {
+            _ if self.draining => self.answer(who, "draining"),
+            None => self.reserve(who),
+            Some(pod) if self.successor.is_some() => {
+                let answer = format!("already started, {}", pod.status);
+                self.answer(who, answer);
+            }
+            Some(pod) if pod.status == PodStatus::Stuck => {
+                let answer = format!("old {}", pod.stuck_answer());
+                self.answer(who, answer);
+            }
+            Some(_) => {
+                self.successor = Some(who);
+                self.stop_pod("restart");
+            }
+        }
+    }
+
+    /// The right to run is lost: all of the pod is killed at once.
+    fn revoke(&mut self) {
+        let Some(pod) = self.pod.as_mut().filter(|pod| pod.permit && !pod.stalled) else { return };
+        pod.reason = "revoked";
+        self.stopping("revoked");
+        if !self.is_stopping() {
+            self.enter_stop("revoked");
+        }
+        self.kill_all();
+        self.advance_stop();
+    }
+
+    /// The last of the pod has gone, and the key is free, or its successor's.
+    fn pod_ends(&mut self) {
+        let Some(pod) = self.pod.take() else { return };
+        if pod.permit {
+            self.out.log.push(Line::PermitBack);
+        }
+        self.out.events.push(Event::Ended { reason: pod.reason, was_active: pod.was_active });
+        self.answer(pod.starter, pod.failure);
+        for who in pod.stoppers {
+            self.answer(who, "ok");
+        }
+        for (who, _) in pod.waiting {
+            self.answer(who, "closed");
+        }
+        match self.successor.take() {
+            Some(who) if self.draining => self.answer(who, "draining"),
+            Some(who) => self.reserve(who),
+            None => {}
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ starting
+
+impl Life {
+    /// Starts the next of the initial children; after the last the pod is active.
+    fn advance_start(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        if !matches!(pod.phase, Phase::Starting { .. }) {
+            return;
+        }
+        if let Some(slot) = pod.kids.iter().find(|kid| kid.state == State::Pending).map(|kid| kid.slot) {
+            return self.begin_start(slot, Account::Initial);
+        }
+        (pod.phase, pod.status, pod.was_active) = (Phase::Up, PodStatus::Active, true);
+        let (starter, early) = (pod.starter.take(), std::mem::take(&mut pod.early));
+        self.out.events.push(Event::Active);
+        self.answer(starter, "ok");
+        for slot in early {
+            if self.kid(slot).is_some_and(|kid| matches!(kid.state, State::Waiting { .. })) {
+                self.restart_group(slot);
+            }
+        }
+    }
+
+    fn begin_start(&mut self, slot: usize, on: Account) {
+        let now = self.now;
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        kid.run += 1;
+        kid.restarts += u64::from(matches!(on, Account::Restart | Account::Group));
+        kid.state = State::Starting { on, late: kid.plan.start_timeout.map(|timeout| now + timeout) };
+        let next = self.next.iter_mut().find(|(of, _, times)| *of == kid.plan.id && *times > 0);
+        let init = next.map_or(Init::Slow(kid.plan.init), |(_, init, times)| {
+            *times -= 1;
+            *init
+        });
+        let (wait, then) = match init {
+            Init::FactoryPanic => {
+                kid.stage = Some(Stage::Lingers { until: now, end: End::Panicked });
+                return self.gone(slot);
+            }
+            Init::Slow(ms) => (ms, None),
+            Init::Ignore => (0, Some(End::Declined)),
+            Init::Error(ms) => (ms, Some(End::Failed)),
+            Init::Panic(ms) => (ms, Some(End::Panicked)),
+        };
+        kid.stage = Some(Stage::Init { until: now + wait, then });
+        self.out.log.push(Line::Init(kid.plan.id, kid.run));
+        if wait == 0 {
+            self.init_done(slot, then);
+        }
+    }
+
+    fn init_done(&mut self, slot: usize, then: Option<End>) {
+        match then {
+            None => self.up(slot),
+            Some(end) => self.let_go(slot, end),
+        }
+    }
+
+    fn up(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        kid.stage = Some(Stage::Run);
+        kid.up_since = now;
+        self.out.log.push(Line::Up(kid.plan.id, kid.run));
+        match std::mem::replace(&mut kid.state, State::Running { silent: None }) {
+            State::Starting { on: Account::Caller { who, .. }, .. } => self.answer(who, "ok"),
+            State::Starting { on: Account::Initial, .. } => self.advance_start(),
+            _ => self.advance_group(),
+        }
+    }
+
+    /// A start is over, and the child is not up.
+    fn not_up(&mut self, slot: usize, on: Account, how: NotUp) {
+        let stopping = self.is_stopping();
+        let Some(id) = self.kid(slot).map(|kid| kid.plan.id) else { return };
+        match (on, how) {
+            (Account::Caller { who, fresh }, how) => {
+                let (answer, forget) = match how {
+                    NotUp::Declined => ("ignored", false),
+                    NotUp::Cancelled => ("cancelled", fresh),
+                    NotUp::Failed { late: true, .. } => ("timed out", fresh),
+                    NotUp::Failed { .. } => ("failed", fresh),
+                };
+                self.answer(who, answer);
+                self.clear(slot, forget);
+            }
+            (Account::Initial, NotUp::Failed { late, .. }) if !stopping => {
+                self.clear(slot, false);
+                let how = if late { "timed out" } else { "failed" };
+                return self.start_fails(format!("child {} {how}", KIDS[id]));
+            }
+            (Account::Restart | Account::Group, NotUp::Failed { end, .. }) if !stopping => {
+                return self.restart(slot, end);
+            }
+            (Account::Initial, _) => {
+                self.clear(slot, false);
+                self.advance_start();
+            }
+            (Account::Restart | Account::Group, _) => self.clear(slot, false),
+        }
+        self.go_on();
+    }
+
+    /// The initial start has failed: what has been started is stopped again, in reverse.
+    fn start_fails(&mut self, failure: String) {
+        if let Some(pod) = &mut self.pod {
+            pod.failure = failure;
+        }
+        self.begin_stop("failed to start");
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ ends and restarts
+
+impl Life {
+    /// A child that runs is told to end by itself.
+    fn end(&mut self, id: KidId, how: How) {
+        let now = self.now;
+        let Some(pod) = &mut self.pod else { return };
+        let Some(kid) = pod.kids.iter_mut().find(|kid| kid.plan.id == id) else { return };
+        let slot = kid.slot;
+        if kid.stage != Some(Stage::Run) {
+            return;
+        }
+        if how == How::Hang {
+            kid.stage = Some(Stage::Hanging);
+            if let State::Running { silent } = &mut kid.state {
+                *silent = kid.plan.silence.map(|silence| now + silence);
+            }
+            return;
+        }
+        let asked = matches!(kid.state, State::Leaving { .. });
+        let bound = match kid.plan.shutdown {
+            _ if asked => None,
+            Stop::Infinity => None,
+            Stop::Within(ms) => Some(ms),
+            Stop::Brutal => Some(5000),
+        };
+        if let State::Running { silent } = &mut kid.state {
+            *silent = None;
+        }
+        let end = match how {
+            How::Normal | How::Hang => End::Normal,
+            How::Shutdown => End::Shutdown,
+            How::Error => End::Failed,
+            How::Panic => End::Panicked,
+        };
+        self.terminate(slot, end, bound);
+    }
+
+    /// `run` is over: the child cleans up, for so long at most.
+    fn terminate(&mut self, slot: usize, end: End, bound: Option<u64>) {
+        let now = self.now;
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        self.out.log.push(Line::Terminate(kid.plan.id, kid.run));
+        let whole = bound.is_none_or(|bound| kid.plan.terminate <= bound);
+        let end = if whole && kid.plan.fault == Some(Fault::TerminatePanics) { End::Panicked } else { end };
+        let wait = kid.plan.terminate.min(bound.unwrap_or(u64::MAX));
+        kid.stage = Some(Stage::Terminate { until: now + wait, end });
+        if wait == 0 {
+            self.let_go(slot, end);
+        }
+    }
+
+    /// The child's value goes; the incarnation has ended when its lease does.
+    fn let_go(&mut self, slot: usize, end: End) {
+        let now = self.now;
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        self.out.log.push(Line::Gone(kid.plan.id, kid.run));
+        let panics = kid.plan.fault == Some(Fault::DropPanics) && !end.is_abnormal();
+        let end = if panics { End::Panicked } else { end };
+        kid.stage = Some(Stage::Lingers { until: now + kid.plan.linger, end });
+        if kid.plan.linger == 0 {
+            self.gone(slot);
+        }
+    }
+
+    /// The last of an incarnation has gone, and its supervisor is told.
+    fn gone(&mut self, slot: usize) {
+        let Some(pod) = &mut self.pod else { return };
+        let closed = pod.closed;
+        let Some(kid) = pod.kid(slot) else { return };
+        let Some(Stage::Lingers { end, .. }) = kid.stage.take() else { return };
+        let (id, run) = (kid.plan.id, kid.run);
+        let (callers, state) =
+            (std::mem::take(&mut kid.callers), std::mem::replace(&mut kid.state, State::Down));
+        if closed {
+            if pod.kids.iter().all(|kid| kid.stage.is_none()) {
+                self.pod_ends();
+            }
+            return;
+        }
+        pod.stuck.retain(|stuck| *stuck != (id, run));
+        for who in callers {
+            self.answer(who, "ok");
+        }
+        match state {
+            State::Starting { on, .. } if end == End::Declined => self.not_up(slot, on, NotUp::Declined),
+            State::Starting { on, .. } => self.not_up(slot, on, NotUp::Failed { end, late: false }),
+            State::Running { .. } => self.exited(slot, end),
+            State::Leaving { on: Some(on), why: Why::Late, .. } => {
+                self.not_up(slot, on, NotUp::Failed { end: End::Killed, late: true });
+            }
+            State::Leaving { on: Some(on), .. } => self.not_up(slot, on, NotUp::Cancelled),
+            State::Leaving { why: Why::Silent, .. } => self.exited(slot, End::Killed),
+            State::Leaving { .. } => {
+                self.clear(slot, false);
+                self.go_on();
+            }
+            State::Down | State::Pending | State::Waiting { .. } => {}
+        }
+    }
+
+    /// A child that was up has ended by itself.
+    fn exited(&mut self, slot: usize, end: End) {
+        let (now, stopping) = (self.now, self.is_stopping());
+        let Some(pod) = &mut self.pod else { return };
+        let group_stops = pod.group.as_ref().is_some_and(|group| group.pending.is_none() && slot >= group.from);
+        let Some(kid) = pod.kid(slot) else { return };
+        if now - kid.up_since >= HEALTHY {
+            kid.failures = 0;
+        }
+        let significant = kid.plan.significant;
+        let wanted = match kid.plan.restart {
+            Restart::Permanent => true,
+            Restart::Transient => end.is_abnormal(),
+            Restart::Temporary => false,
+        };
+        // One that is about to be stopped for its group is started again with it, and not counted.
+        if wanted && !stopping && !group_stops {
+            return self.restart(slot, end);
+        }
+        self.clear(slot, false);
+        self.go_on();
+        if significant && !group_stops && !self.is_stopping() && self.shuts_down() {
+            self.stopping("significant");
+            self.begin_stop("significant");
+        }
+    }
+
+    /// Whether the end of a significant child is the end of the pod.
+    fn shuts_down(&self) -> bool {
+        let left = |pod: &Pod| pod.kids.iter().any(|kid| kid.plan.significant && kid.state != State::Down);
+        match self.plan.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => !self.pod.as_ref().is_some_and(left),
+        }
+    }
+
+    /// A child is to be started again, and whoever its strategy says with it, unless that is once too often.
+    fn restart(&mut self, slot: usize, end: End) {
+        let (now, within, max) = (self.now, self.plan.within, self.plan.max_restarts as usize);
+        let Some(pod) = &mut self.pod else { return };
+        pod.window.push(now);
+        pod.window.retain(|at| at + within >= now);
+        if pod.window.len() > max {
+            self.stopping("too many restarts");
+            // The offender goes first, then the others in reverse.
+            self.clear(slot, true);
+            return self.begin_stop("too many restarts");
+        }
+        pod.restarts += 1;
+        let starting = matches!(pod.phase, Phase::Starting { .. });
+        let Some(kid) = pod.kid(slot) else { return };
+        self.out.events.push(Event::ChildRestarted(kid.plan.id, kid.run, end));
+        match self.plan.strategy {
+            Strategy::OneForOne => match kid.backoff() {
+                0 => self.begin_start(slot, Account::Restart),
+                wait => kid.state = State::Waiting { until: Some(now + wait) },
+            },
+            _ if starting => {
+                kid.state = State::Waiting { until: None };
+                pod.early.push(slot);
+            }
+            _ => self.restart_group(slot),
+        }
+    }
+
+    /// A group is restarted because of this child. One that is under way is widened, or begins anew from here.
+    fn restart_group(&mut self, slot: usize) {
+        let from = if self.plan.strategy == Strategy::OneForAll { 0 } else { slot };
+        let now = self.now;
+        let Some(pod) = &mut self.pod else { return };
+        let Some(kid) = pod.kid(slot) else { return };
+        kid.state = State::Waiting { until: None };
+        let not_before = now + kid.backoff();
+        let new = Group { from, pending: None, starting: None, excluded: Vec::new(), not_before };
+        let group = pod.group.get_or_insert(new);
+        group.from = if group.pending.take().is_some() { from } else { group.from.min(from) };
+        group.starting = None;
+        group.not_before = group.not_before.max(not_before);
+        self.advance_group();
+    }
+
+    /// Stops the members of the group one by one, the last first; when all are down, starts them one by one, in order.
+    fn advance_group(&mut self) {
+        let now = self.now;
+        let Some(pod) = &mut self.pod else { return };
+        let Some(group) = &mut pod.group else { return };
+        if group.pending.is_none() {
+            let from = group.from;
+            let members = || pod.kids.iter().filter(|kid| kid.slot >= from);
+            let last = members().rev().find(|kid| !matches!(kid.state, State::Down | State::Waiting { .. }));
+            if let Some(kid) = last {
+                if matches!(kid.state, State::Starting { .. } | State::Running { .. }) {
+                    let slot = kid.slot;
+                    self.ask(slot);
+                }
+                return;
+            }
+            let kept: VecDeque<usize> =
+                members().map(|kid| kid.slot).filter(|slot| !group.excluded.contains(slot)).collect();
+            for kid in pod.kids.iter_mut().filter(|kid| kept.contains(&kid.slot)) {
+                kid.state = State::Waiting { until: None };
+            }
+            group.pending = Some(kept);
+        }
+        // Nobody is started while the one before may still run.
+        let state = |slot: usize| pod.kids.iter().find(|kid| kid.slot == slot).map(|kid| &kid.state);
+        let open = |state: &State| matches!(state, State::Starting { .. } | State::Leaving { .. });
+        if group.starting.and_then(state).is_some_and(open) {
+            return;
+        }
+        while let Some(next) = group.pending.as_mut().and_then(VecDeque::pop_front) {
+            let Some(kid) = pod.kids.iter_mut().find(|kid| kid.slot == next) else { continue };
+            if !matches!(kid.state, State::Waiting { .. }) {
+                continue;
+            }
+            if group.not_before > now {
+                kid.state = State::Waiting { until: Some(group.not_before) };
+                group.pending.get_or_insert_default().push_front(next);
+                return;
+            }
+            group.starting = Some(next);
+            return self.begin_start(next, Account::Group);
+        }
+        pod.group = None;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ stopping
+
+impl Life {
+    fn is_stopping(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| matches!(pod.phase, Phase::Stopping { .. }))
+    }
+
+    fn begin_stop(&mut self, reason: &'static str) {
+        self.enter_stop(reason);
+        self.advance_stop();
+    }
+
+    /// From here on nothing is started.
+    fn enter_stop(&mut self, reason: &'static str) {
+        let until = Some(self.now + self.plan.shutdown_timeout);
+        let Some(pod) = &mut self.pod else { return };
+        (pod.reason, pod.phase, pod.group) = (reason, Phase::Stopping { until }, None);
+        for kid in &mut pod.kids {
+            if matches!(kid.state, State::Pending | State::Waiting { .. }) {
+                kid.state = State::Down;
+            }
+        }
+        for (who, _) in std::mem::take(&mut pod.waiting) {
+            self.answer(who, "closed");
+        }
+    }
+
+    /// Stops the children one by one, the last first. One that does not end is not waited for any longer.
+    fn advance_stop(&mut self) {
+        let Some(pod) = self.pod.as_mut().filter(|pod| matches!(pod.phase, Phase::Stopping { .. })) else {
+            return;
+        };
+        let open = |kid: &&Kid| {
+            !matches!(kid.state, State::Down | State::Leaving { how: Leaving::Stuck, .. })
+        };
+        if let Some(kid) = pod.kids.iter().rev().find(open) {
+            if matches!(kid.state, State::Starting { .. } | State::Running { .. }) {
+                let slot = kid.slot;
+                self.ask(slot);
+            }
+            return;
+        }
+        pod.phase = Phase::Stopping { until: None };
+        if pod.stuck.is_empty() {
+            return self.pod_ends();
+        }
+        if std::mem::replace(&mut pod.stalled, true) {
+            return;
+        }
+        pod.status = PodStatus::Stuck;
+        self.out.events.push(Event::Stuck(pod.stuck.clone()));
+        let answer = pod.stuck_answer();
+        let (starter, stoppers) = (pod.starter.take(), std::mem::take(&mut pod.stoppers));
+        if !pod.was_active {
+            (pod.closed, pod.reason) = (true, "failed");
+        }
+        self.answer(starter, answer.clone());
+        for who in stoppers {
+            self.answer(who, answer.clone());
+        }
+        if let Some(who) = self.successor.take() {
+            self.answer(who, format!("old {answer}"));
+        }
+    }
+
+    /// Everything that is left is killed at once.
+    fn kill_all(&mut self) {
+        let live = |kid: &&Kid| match &kid.state {
+            State::Starting { .. } | State::Running { .. } => true,
+            State::Leaving { how, .. } => matches!(how, Leaving::Asked { .. }),
+            _ => false,
+        };
+        let Some(pod) = &self.pod else { return };
+        let slots: Vec<usize> = pod.kids.iter().filter(live).map(|kid| kid.slot).collect();
+        // All of them before anything follows from the end of one.
+        let grace = self.now + self.plan.kill_grace;
+        for slot in &slots {
+            self.leave(*slot, Leaving::Killed { grace }, Why::Wanted);
+        }
+        for slot in slots {
+            self.abort(slot);
+        }
+    }
+
+    /// Asks a child to stop, as its shutdown policy says.
+    fn ask(&mut self, slot: usize) {
+        let Some(plan) = self.kid(slot).map(|kid| kid.plan.clone()) else { return };
+        let kill = match plan.shutdown {
+            // Without any time to stop, it is killed before it has heard of it.
+            Stop::Brutal | Stop::Within(0) => return self.kill(slot, Why::Wanted),
+            Stop::Within(ms) => Some(self.now + ms),
+            Stop::Infinity => None,
+        };
+        self.leave(slot, Leaving::Asked { kill }, Why::Wanted);
+        match self.kid(slot).and_then(|kid| kid.stage.clone()) {
+            Some(Stage::Init { .. }) => self.let_go(slot, End::Shutdown),
+            Some(Stage::Run | Stage::Hanging) if !plan.deaf => self.terminate(slot, End::Shutdown, None),
+            _ => {}
+        }
+    }
+
+    fn kill(&mut self, slot: usize, why: Why) {
+        let grace = self.now + self.plan.kill_grace;
+        self.leave(slot, Leaving::Killed { grace }, why);
+        self.abort(slot);
+    }
+
+    /// A child is on its way out; the start that was under way, if any, goes with it.
+    fn leave(&mut self, slot: usize, how: Leaving, why: Why) {
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        kid.state = match std::mem::replace(&mut kid.state, State::Down) {
+            State::Starting { on, .. } => State::Leaving { how, why, on: Some(on) },
+            State::Leaving { why, on, .. } => State::Leaving { how, why, on },
+            _ => State::Leaving { how, why, on: None },
+        };
+    }
+
+    fn abort(&mut self, slot: usize) {
+        let stage = self.kid(slot).and_then(|kid| kid.stage.as_ref());
+        if stage.is_some_and(|stage| !matches!(stage, Stage::Lingers { .. })) {
+            self.let_go(slot, End::Killed);
+        }
+    }
+
+    /// A child was killed, and its grace is over.
+    fn does_not_end(&mut self, slot: usize) {
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        let State::Leaving { why, on, .. } = std::mem::replace(&mut kid.state, State::Down) else { return };
+        let (id, run, callers) = (kid.plan.id, kid.run, std::mem::take(&mut kid.callers));
+        let (kept, over) = match on {
+            Some(Account::Caller { who, fresh }) => (Some(Account::Caller { who: None, fresh }), Some(who)),
+            Some(Account::Initial) => (None, None),
+            other => (other, None),
+        };
+        let initial = kept.is_none() && self.is_initial_start();
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        kid.state = State::Leaving { how: Leaving::Stuck, why, on: kept };
+        if let Some(pod) = &mut self.pod {
+            pod.stuck.push((id, run));
+        }
+        for who in callers.into_iter().chain(over) {
+            self.answer(who, format!("stuck {}", name(id, run)));
+        }
+        if initial && why == Why::Late {
+            return self.start_fails(String::new());
+        }
+        if initial {
+            self.advance_start();
+        }
+        self.advance_stop();
+    }
+
+    fn is_initial_start(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| matches!(pod.phase, Phase::Starting { .. }))
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ operations on children
+
+impl Life {
+    fn child_op(&mut self, who: Who, op: ChildOp) {
+        let stopping = self.is_stopping();
+        match &mut self.pod {
+            None => self.answer(who, "no pod"),
+            Some(_) if stopping => self.answer(who, "closed"),
+            Some(pod) => pod.waiting.push((who, op)),
+        }
+    }
+
+    /// Carries out the operations that wait, as far as they need not wait any longer. Those on one child keep their order.
+    fn settle(&mut self) {
+        let mut at = 0;
+        while let Some((who, op)) = self.pod.as_ref().and_then(|pod| pod.waiting.get(at)).cloned() {
+            let Some(pod) = &mut self.pod else { return };
+            let behind = pod.waiting[..at].iter().any(|(_, before)| before.id() == op.id());
+            if behind || pod.must_wait(&op) {
+                at += 1;
+                continue;
+            }
+            pod.waiting.remove(at);
+            self.carry_out(who, op);
+            at = 0;
+        }
+    }
+
+    fn carry_out(&mut self, who: Who, op: ChildOp) {
+        let Some(pod) = &mut self.pod else { return };
+        let kid = pod.kids.iter().find(|kid| kid.plan.id == op.id());
+        let (slot, shown) = match kid {
+            Some(kid) => (kid.slot, Some(kid.shown())),
+            None => (0, None),
+        };
+        let stuck = kid.map(|kid| format!("stuck {}", name(kid.plan.id, kid.run))).unwrap_or_default();
+        let answer = match (op, shown) {
+            (ChildOp::Start(plan), None) => {
+                if plan.significant && self.plan.auto_shutdown == AutoShutdown::Never {
+                    return self.answer(who, "makes no sense");
+                }
+                let slot = pod.add(plan, State::Down);
+                return self.begin_start(slot, Account::Caller { who, fresh: true });
+            }
+            (ChildOp::Terminate(_), Some(_)) => return self.terminate_child(who, slot),
+            (_, None) => "not found",
+            (_, Some(ChildState::Stuck)) => return self.answer(who, stuck),
+            (ChildOp::Start(_), Some(ChildState::Running)) => "already started",
+            (ChildOp::Start(_), Some(_)) => "already present",
+            (_, Some(ChildState::Running)) => "running",
+            (_, Some(ChildState::Restarting)) => "restarting",
+            (ChildOp::Restart(_), Some(_)) => {
+                return self.begin_start(slot, Account::Caller { who, fresh: false });
+            }
+            (ChildOp::Delete(_), Some(_)) => {
+                self.clear(slot, true);
+                "ok"
+            }
+        };
+        self.answer(who, answer);
+    }
+
+    fn terminate_child(&mut self, who: Who, slot: usize) {
+        let Some(pod) = &mut self.pod else { return };
+        if let Some(group) = pod.group.as_mut().filter(|group| slot >= group.from) {
+            group.excluded.push(slot);
+        }
+        let Some(kid) = pod.kid(slot) else { return };
+        match &mut kid.state {
+            State::Down | State::Pending => self.answer(who, "ok"),
+            State::Waiting { .. } => {
+                self.answer(who, "ok");
+                self.clear(slot, false);
+                self.go_on();
+            }
+            State::Starting { .. } | State::Running { .. } => {
+                kid.callers.push(who);
+                self.ask(slot);
+            }
+            State::Leaving { how, why, on } => {
+                // Whatever it was on its way out for, nothing is started in its place.
+                if *why != Why::Wanted && !matches!(on, Some(Account::Caller { .. } | Account::Initial)) {
+                    (*why, *on) = (Why::Wanted, None);
+                }
+                if *how == Leaving::Stuck {
+                    let answer = format!("stuck {}", name(kid.plan.id, kid.run));
+                    return self.answer(who, answer);
+                }
+                kid.callers.push(who);
+            }
+        }
+    }
+
+    /// Leaves a child that does not run: kept, or forgotten if nothing of such a child is kept.
+    fn clear(&mut self, slot: usize, forget: bool) {
+        let Some(pod) = &mut self.pod else { return };
+        pod.kids.retain(|kid| kid.slot != slot || !(forget || kid.plan.restart == Restart::Temporary));
+        if let Some(kid) = pod.kid(slot) {
+            kid.state = State::Down;
+        }
+    }
+
+    /// After a child has gone.
+    fn go_on(&mut self) {
+        if self.is_stopping() { self.advance_stop() } else { self.advance_group() }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ time
+
+impl Life {
+    fn timers(&self) -> Vec<(u64, Timer)> {
+        let Some(pod) = &self.pod else { return Vec::new() };
+        let mut timers = Vec::new();
+        match pod.phase {
+            Phase::Admitting { until } | Phase::Starting { until } => timers.push((until, Timer::Pod)),
+            Phase::Stopping { until: Some(until) } => timers.push((until, Timer::Pod)),
+            Phase::Up | Phase::Stopping { until: None } => {}
+        }
+        for kid in &pod.kids {
+            let state = match &kid.state {
+                State::Waiting { until } => *until,
+                State::Starting { late, .. } => *late,
+                State::Running { silent } => *silent,
+                State::Leaving { how: Leaving::Asked { kill }, .. } => *kill,
+                State::Leaving { how: Leaving::Killed { grace }, .. } => Some(*grace),
+                State::Down | State::Pending | State::Leaving { how: Leaving::Stuck, .. } => None,
+            };
+            timers.extend(state.map(|at| (at, Timer::State(kid.slot))));
+            let stage = match &kid.stage {
+                Some(
+                    Stage::Init { until, .. } | Stage::Terminate { until, .. } | Stage::Lingers { until, .. },
+                ) => Some(*until),
+                Some(Stage::Run | Stage::Hanging) | None => None,
+            };
+            timers.extend(stage.map(|at| (at, Timer::Stage(kid.slot))));
+        }
+        timers
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        let Some(pod) = &mut self.pod else { return };
+        match timer {
+            Timer::Pod => match &mut pod.phase {
+                Phase::Admitting { .. } => self.admitted(),
+                Phase::Starting { .. } => {
+                    let late = pod.kids.iter().find(|kid| kid.is_initial()).map(|kid| kid.plan.id);
+                    self.start_fails(late.map(|id| format!("timed out at {}", KIDS[id])).unwrap_or_default());
+                }
+                Phase::Stopping { until } => {
+                    *until = None;
+                    self.kill_all();
+                    self.advance_stop();
+                }
+                Phase::Up => {}
+            },
+            Timer::State(slot) => {
+                let group = pod.group.is_some();
+                let Some(kid) = pod.kid(slot) else { return };
+                match &mut kid.state {
+                    State::Waiting { until } if group => {
+                        *until = None;
+                        self.advance_group();
+                    }
+                    State::Waiting { .. } => self.begin_start(slot, Account::Restart),
+                    State::Starting { .. } => self.kill(slot, Why::Late),
+                    State::Running { .. } => self.kill(slot, Why::Silent),
+                    State::Leaving { how: Leaving::Asked { .. }, .. } => self.kill(slot, Why::Wanted),
+                    State::Leaving { .. } => self.does_not_end(slot),
+                    State::Down | State::Pending => {}
+                }
+            }
+            Timer::Stage(slot) => match self.kid(slot).and_then(|kid| kid.stage.clone()) {
+                Some(Stage::Init { then, .. }) => self.init_done(slot, then),
+                Some(Stage::Terminate { end, .. }) => self.let_go(slot, end),
+                Some(Stage::Lingers { .. }) => self.gone(slot),
+                Some(Stage::Run | Stage::Hanging) | None => {}
+            },
+        }
+    }
+
+    fn kid(&self, slot: usize) -> Option<&Kid> {
+        self.pod.as_ref()?.kids.iter().find(|kid| kid.slot == slot)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ small things
+
+impl Pod {
+    fn new(starter: Who, until: u64) -> Self {
+        Self {
+            status: PodStatus::Starting,
+            phase: Phase::Admitting { until },
+            kids: Vec::new(),
+            next_slot: 0,
+            window: Vec::new(),
+            restarts: 0,
+            group: None,
+            early: Vec::new(),
+            waiting: Vec::new(),
+            starter,
+            stoppers: Vec::new(),
+            was_active: false,
+            permit: false,
+            stop_said: false,
+            failure: "ended".into(),
+            reason: "",
+            stuck: Vec::new(),
+            stalled: false,
+            closed: false,
+        }
+    }
+
+    /// At the end of the order.
+    fn add(&mut self, plan: KidPlan, state: State) -> usize {
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        self.kids.push(Kid {
+            slot,
+            plan,
+            run: 0,
+            restarts: 0,
+            failures: 0,
+            up_since: 0,
+            state,
+            stage: None,
+            callers: Vec::new(),
+        });
+        slot
+    }
+
+    fn kid(&mut self, slot: usize) -> Option<&mut Kid> {
+        self.kids.iter_mut().find(|kid| kid.slot == slot)
+    }
+
+    /// Whether an operation waits: for the initial start, for the group restart, for what is under way with the child.
+    fn must_wait(&self, op: &ChildOp) -> bool {
+        let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
+        match self.phase {
+            Phase::Admitting { .. } => return true,
+            Phase::Starting { .. } => {
+                return match op {
+                    ChildOp::Terminate(_) => kid.is_some_and(|kid| kid.state == State::Pending),
+                    _ => true,
+                };
+            }
+            Phase::Up | Phase::Stopping { .. } => {}
+        }
+        let of_group = |kid: &Kid| self.group.as_ref().is_some_and(|group| kid.slot >= group.from);
+        match (op, kid) {
+            (ChildOp::Terminate(_), _) => false,
+            (ChildOp::Start(_), _) if self.group.is_some() => true,
+            (_, None) => false,
+            (_, Some(kid)) => match kid.shown() {
+                ChildState::Starting | ChildState::Stopping => true,
+                ChildState::Undefined => of_group(kid),
+                _ => false,
+            },
+        }
+    }
+
+    fn stuck_answer(&self) -> String {
+        let names: Vec<String> = self.stuck.iter().map(|(id, run)| name(*id, *run)).collect();
+        format!("stuck {}", names.join(" "))
+    }
+}
+
+impl Kid {
+    fn shown(&self) -> ChildState {
+        let again = |on: &Option<Account>| matches!(on, Some(Account::Restart | Account::Group));
+        match &self.state {
+            State::Down | State::Pending => ChildState::Undefined,
+            State::Waiting { .. } => ChildState::Restarting,
+            State::Starting { on: Account::Restart | Account::Group, .. } => ChildState::Restarting,
+            State::Starting { .. } => ChildState::Starting,
+            State::Running { .. } => ChildState::Running,
+            State::Leaving { how: Leaving::Stuck, .. } => ChildState::Stuck,
+            State::Leaving { why: Why::Late, on, .. } if again(on) => ChildState::Restarting,
+            State::Leaving { why: Why::Silent, .. } if self.plan.restart != Restart::Temporary => {
+                ChildState::Restarting
+            }
+            State::Leaving { .. } => ChildState::Stopping,
+        }
+    }
+
+    /// Whether it is being started as one of the initial children, or that is being taken back.
+    fn is_initial(&self) -> bool {
+        match &self.state {
+            State::Starting { on, .. } => *on == Account::Initial,
+            State::Leaving { how, on, .. } => *how != Leaving::Stuck && *on == Some(Account::Initial),
+            _ => false,
+        }
+    }
+
+    /// How long it waits before this restart.
+    fn backoff(&mut self) -> u64 {
+        let Some((initial, max)) = self.plan.backoff else { return 0 };
+        let wait = (initial << self.failures.min(20)).min(max);
+        self.failures += 1;
+        wait
+    }
+}
+
+impl ChildOp {
+    fn id(&self) -> KidId {
+        match self {
+            Self::Start(plan) => plan.id,
+            Self::Terminate(id) | Self::Restart(id) | Self::Delete(id) => *id,
+        }
+    }
+}
+
+impl End {
+    fn is_abnormal(self) -> bool {
+        matches!(self, Self::Failed | Self::Panicked | Self::Killed)
+    }
+}
+
+/// A run of a child, as errors name it.
+pub fn name(id: KidId, run: u64) -> String {
+    format!("{}#{run}", KIDS[id])
+}
