@@ -33,7 +33,7 @@ pub enum PodEvent {
         /// How it ended.
         reason: ExitReason,
     },
-    /// The pod stops: it was told to, or gives up.
+    /// The pod stops: it was told to, gives up, or its significant children have ended.
     Stopping {
         /// The pod.
         pod: PodRef,

@@ -32,7 +32,7 @@ pub enum PodStatus {
     Starting,
     /// All its children came up.
     Active,
-    /// It was told to stop, or gave up.
+    /// It was told to stop, gave up, or its significant children have ended.
     Stopping,
     /// It was to stop, and some of it was killed and has not ended.
     Stuck,

@@ -4,8 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Log, Logged, Streams, settle};
-use ipa_pod::{PodScope, PodSpec, PodSupervisor};
+use common::{Log, Logged, SECOND, Streams, names, settle};
+use ipa_pod::{PodScope, PodSpec, PodStatus, PodSupervisor};
 use ipa_supervisor::{
     AutoShutdown, Backoff, Cause, ChildSpec, ChildState, ExitReason, SignificantRestart, Strategy,
 };
@@ -101,6 +101,32 @@ async fn a_significant_child_ends_its_pod() {
     );
     assert_eq!(log.take(), ["+a", "+leader", "-a"]);
     assert_eq!(pods.count_pods(), 0);
+}
+
+/// SC-02 PL-20 PL-27 a pod that its significant child has ended is stopping, and says so, while its other children stop.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_ends_by_a_significant_child_says_that_it_stops() {
+    let log = Log::default();
+    let (pods, crash) = pods(&log, |crashes, log| {
+        let leader = crashing(crashes, log, "leader").significant(SignificantRestart::Temporary);
+        PodSpec::new()
+            .auto_shutdown(AutoShutdown::AnySignificant)
+            .child(Logged { terminate: SECOND, ..Logged::new(log) }.spec("slow"))
+            .child(leader)
+    })
+    .await;
+    let mut events = pods.subscribe();
+    let pod = pods.start_pod("t").await.unwrap();
+    settle().await;
+    assert_eq!(names(&mut events), ["t starting", "t active"]);
+    crash.send(()).unwrap();
+    settle().await;
+    assert_eq!((pod.status(), pods.pod_running("t")), (PodStatus::Stopping, false));
+    assert_eq!(names(&mut events), ["t stopping"]);
+    // A request is not lost to the pod on its way out.
+    let next = pods.get_or_start("t").await.unwrap();
+    assert!(next != pod && pod.has_ended());
+    assert_eq!(names(&mut events), ["t ended", "t starting", "t active"]);
 }
 
 /// TM-11 a stop of a pod does not wait for a child's backoff.

@@ -30,6 +30,7 @@ pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) 
         }
         Note::Reaped(child) => tracing::warn!(%child, "stuck child has ended at last"),
         Note::GaveUp(reason) => tracing::error!(%reason, "supervisor gives up"),
+        Note::Finished(reason) => tracing::debug!(%reason, "supervisor stops by itself"),
     }
 }
 

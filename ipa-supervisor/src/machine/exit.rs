@@ -98,7 +98,9 @@ impl<Tag> Machine<Tag> {
         }
         self.gone(now, id);
         if significant && !self.is_stopping() && self.shuts_down() {
-            self.begin_stop(now, ExitReason::Shutdown(Cause::Significant { child: name }), false);
+            let reason = ExitReason::Shutdown(Cause::Significant { child: name });
+            self.note(Note::Finished(reason.clone()));
+            self.begin_stop(now, reason, false);
         }
     }
 

@@ -281,6 +281,7 @@ fn said(note: &Note) -> String {
         Note::Reaped(child) => format!("reaped {child}"),
         Note::Stalled(stuck) => format!("stalled {}", join(stuck)),
         Note::GaveUp(_) => "gave up".into(),
+        Note::Finished(_) => "finished".into(),
         other => format!("{other:?}"),
     }
 }

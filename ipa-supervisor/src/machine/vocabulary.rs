@@ -283,6 +283,8 @@ pub enum Note {
     Stalled(Vec<StuckChild>),
     /// Too many restarts: the supervisor stops.
     GaveUp(ExitReason),
+    /// Its significant children have ended by themselves: the supervisor stops.
+    Finished(ExitReason),
 }
 
 /// One child: its id, its place, and which run of it.
