@@ -109,7 +109,7 @@ struct Pod {
     /// Children whose crash restarts their group when the initial start is over.
     early: Vec<usize>,
     /// Operations on children that wait for others to be over.
-    waiting: Vec<(Who, ChildOp)>,
+    waiting: Vec<Waiting>,
     starter: Who,
     stoppers: Vec<Who>,
     was_active: bool,
@@ -131,6 +131,14 @@ enum Phase {
     Starting { until: u64 },
     Up,
     Stopping { until: Option<u64> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Waiting {
+    who: Who,
+    op: ChildOp,
+    /// For the group restart to be over; otherwise for whatever it is at the time.
+    group: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -484,8 +492,8 @@ impl Life {
         for who in pod.stoppers {
             self.answer(who, "ok");
         }
-        for (who, _) in pod.waiting {
-            self.answer(who, "closed");
+        for waiting in pod.waiting {
+            self.answer(waiting.who, "closed");
         }
         match self.successor.take() {
             Some(who) if self.draining => self.answer(who, "draining"),
@@ -858,8 +866,8 @@ impl Life {
                 kid.state = State::Down;
             }
         }
-        for (who, _) in std::mem::take(&mut pod.waiting) {
-            self.answer(who, "closed");
+        for waiting in std::mem::take(&mut pod.waiting) {
+            self.answer(waiting.who, "closed");
         }
     }
 
@@ -1001,17 +1009,21 @@ impl Life {
         match &mut self.pod {
             None => self.answer(who, "no pod"),
             Some(_) if stopping => self.answer(who, "closed"),
-            Some(pod) => pod.waiting.push((who, op)),
+            Some(pod) => pod.waiting.push(Waiting { who, op, group: false }),
         }
     }
 
     /// Carries out the operations that wait, as far as they need not wait any longer. Those on one child keep their order.
     fn settle(&mut self) {
         let mut at = 0;
-        while let Some((who, op)) = self.pod.as_ref().and_then(|pod| pod.waiting.get(at)).cloned() {
+        while let Some(Waiting { who, op, group }) =
+            self.pod.as_ref().and_then(|pod| pod.waiting.get(at)).cloned()
+        {
             let Some(pod) = &mut self.pod else { return };
-            let behind = pod.waiting[..at].iter().any(|(_, before)| before.id() == op.id());
-            if behind || pod.must_wait(&op) {
+            let behind = pod.waiting[..at].iter().any(|before| before.op.id() == op.id());
+            let for_group = pod.group.is_some() && (group || pod.waits_for_group(&op));
+            if behind || for_group || pod.must_wait(&op) {
+                pod.waiting[at].group = for_group;
                 at += 1;
                 continue;
             }
@@ -1095,8 +1107,9 @@ impl Life {
         }
     }
 
-    /// After a child has gone.
+    /// After a child has gone: who waited for that comes first.
     fn go_on(&mut self) {
+        self.settle();
         if self.is_stopping() { self.advance_stop() } else { self.advance_group() }
     }
 }
@@ -1228,7 +1241,7 @@ impl Pod {
         self.kids.iter_mut().find(|kid| kid.slot == slot)
     }
 
-    /// Whether an operation waits: for the initial start, for the group restart, for what is under way with the child.
+    /// Whether an operation waits: for the initial start, for what is under way with the child.
     fn must_wait(&self, op: &ChildOp) -> bool {
         let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
         match self.phase {
@@ -1241,16 +1254,18 @@ impl Pod {
             }
             Phase::Up | Phase::Stopping { .. } => {}
         }
-        let of_group = |kid: &Kid| self.group.as_ref().is_some_and(|group| kid.slot >= group.from);
-        match (op, kid) {
-            (ChildOp::Terminate(_), _) => false,
-            (ChildOp::Start(_), _) if self.group.is_some() => true,
-            (_, None) => false,
-            (_, Some(kid)) => match kid.shown() {
-                ChildState::Starting | ChildState::Stopping => true,
-                ChildState::Undefined => of_group(kid),
-                _ => false,
-            },
+        let under_way = |kid: &Kid| matches!(kid.shown(), ChildState::Starting | ChildState::Stopping);
+        !matches!(op, ChildOp::Terminate(_)) && kid.is_some_and(under_way)
+    }
+
+    /// Whether an operation waits for the group restart: a new child does, and what is asked of a member that is down.
+    fn waits_for_group(&self, op: &ChildOp) -> bool {
+        let from = self.group.as_ref().map_or(usize::MAX, |group| group.from);
+        let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
+        match op {
+            ChildOp::Start(_) => self.group.is_some(),
+            ChildOp::Terminate(_) => false,
+            _ => kid.is_some_and(|kid| kid.slot >= from && kid.state == State::Down),
         }
     }
 

@@ -57,19 +57,19 @@ impl World {
     /// Makes the spec of a task's pod.
     pub fn pod(self: &Arc<Self>, scope: &PodScope) -> Result<PodSpec, BoxError> {
         let task = number_of(scope.task());
-        let plan = {
+        let (plan, fails) = {
             let mut room = self.room(task);
-            match &mut room.next_pod {
-                Some((how, times)) if *times > 0 => {
-                    *times -= 1;
-                    match how {
-                        How::Panic => panic_as_told(),
-                        _ => return Err("as told".into()),
-                    }
-                }
-                _ => room.plan.clone(),
-            }
+            let fails = room.next_pod.as_mut().filter(|(_, times)| *times > 0).map(|(how, times)| {
+                *times -= 1;
+                *how
+            });
+            (room.plan.clone(), fails)
         };
+        match fails {
+            None => {}
+            Some(How::Panic) => panic_as_told(),
+            Some(_) => return Err("as told".into()),
+        }
         Ok(PodSpec::new()
             .strategy(plan.strategy)
             .auto_shutdown(plan.auto_shutdown)

@@ -140,6 +140,11 @@ impl<Tag> Children<Tag> {
         self.slots.iter().map(|(id, slot)| (*id, slot))
     }
 
+    /// The commands that wait behind others, of all children.
+    pub(super) fn take_queues(&mut self) -> Vec<Command<Tag>> {
+        self.slots.values_mut().flat_map(|slot| std::mem::take(&mut slot.queue)).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

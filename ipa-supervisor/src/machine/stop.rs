@@ -131,6 +131,8 @@ impl<Tag> Machine<Tag> {
         if let Phase::Starting { deferred, .. } = before {
             refused.extend(deferred);
         }
+        // Whoever waits for a child's stop to be over is not left to wait for it.
+        refused.extend(self.children.take_queues());
         let waiting: Vec<SlotId> = self
             .children
             .iter()

@@ -318,3 +318,14 @@ fn calls_from_within_the_initial_start() {
     assert_eq!(rig.stops("a"), ["4: done"]);
     assert_eq!(rig.start_from(Some("a"), "5", permanent("e")), [""; 0], "one that is not part of it waits");
 }
+
+/// RT-18 TM-19 what waits for a child to have stopped is refused at once when the supervisor stops, however long that takes.
+#[test]
+fn a_stop_refuses_what_waits_for_a_child() {
+    let mut rig = Rig::running(options(), [permanent("a")]);
+    rig.terminate("terminate", "a");
+    assert_eq!(rig.restart("restart", "a"), [""; 0]);
+    assert_eq!(rig.start("start", permanent("a")), [""; 0]);
+    assert_eq!(rig.shutdown("shutdown"), ["restart: ShuttingDown", "forget a", "start: ShuttingDown"]);
+    assert_eq!(rig.stops("a"), ["terminate: done", "shutdown: done", "exit shutdown"]);
+}

@@ -217,12 +217,12 @@ fn nothing_is_started_during_a_stop() {
     let mut rig = Rig::running(options(), ["a", "b"].map(permanent));
     rig.terminate("t", "a");
     rig.restart("queued", "a");
-    assert_eq!(rig.shutdown("stop"), ["stop b#1"]);
+    assert_eq!(rig.shutdown("stop"), ["queued: ShuttingDown", "stop b#1"]);
     assert_eq!(rig.start("1", permanent("c")), ["forget c", "1: ShuttingDown"]);
     assert_eq!(rig.restart("2", "a"), ["2: ShuttingDown"]);
     assert_eq!(rig.terminate("3", "b"), ["3: ShuttingDown"]);
     assert_eq!(rig.delete("4", "a"), ["4: ShuttingDown"]);
-    assert_eq!(rig.stops("a"), ["t: done", "queued: ShuttingDown"]);
+    assert_eq!(rig.stops("a"), ["t: done"]);
     assert_eq!(rig.crashes("b"), ["stop: done", "exit shutdown"]);
 }
 
