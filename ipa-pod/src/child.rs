@@ -16,7 +16,6 @@ use ipa_supervisor::{
     StartError, StopMode,
 };
 use tokio::sync::SetOnce;
-use tokio::time::Instant;
 
 use crate::admission::{AdmitError, Permit};
 use crate::error::{StartPodError, panicked};
@@ -101,11 +100,10 @@ impl PodChild {
         });
         // Set here alone, before the pod's end.
         let _ = pod.0.supervisor.set(Some(running.nested.handle()));
-        let begun = Instant::now();
         match running.live(cx, &self.host, Stage::Init).await {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
-                Ok(StartError::ChildFailed(failure)) if failure.timed_out && begun.elapsed() >= timeout => {
+                Ok(StartError::ChildFailed(failure)) if failure.with_supervisor => {
                     StartPodError::TimedOut { task, timeout, child: Some(failure.child.clone()) }
                 }
                 Ok(StartError::ChildFailed(failure)) => StartPodError::ChildFailed { task, failure },

@@ -309,6 +309,28 @@ async fn a_start_that_takes_too_long_is_rolled_back() {
     assert_eq!(pods.count_pods(), 0);
 }
 
+/// PL-11 a child's own start timeout is its failure, however long the rollback takes that follows.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_does_not_count_towards_the_start_timeout() {
+    let pods = start(&Streams::of(&["t"]), |_| {
+        let slow = Logged { init: 60 * SECOND, ..Logged::new(&Log::default()) };
+        let sibling = Logged { terminate: 3 * SECOND, ..Logged::new(&Log::default()) };
+        PodSpec::new()
+            .child(sibling.spec("sibling"))
+            .child(slow.spec("slow").start_timeout(SECOND))
+            .start_timeout(2 * SECOND)
+    })
+    .await;
+    let begun = Instant::now();
+    match pods.start_pod("t").await.unwrap_err() {
+        StartPodError::ChildFailed { failure, .. } => {
+            assert_eq!((failure.child.as_str(), failure.timed_out), ("slow", true));
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(begun.elapsed(), 4 * SECOND);
+}
+
 /// PL-12 the start timeout is the spec's; a child's own start timeout is that child's failure.
 #[tokio::test(start_paused = true)]
 async fn start_timeouts_can_be_set() {

@@ -170,6 +170,8 @@ pub struct StartFailure {
     pub reason: ExitReason,
     /// Whether it was the [start timeout](crate::ChildSpec::start_timeout) that ended it.
     pub timed_out: bool,
+    /// Whether that was the start timeout of the whole supervisor, and not the child's own.
+    pub with_supervisor: bool,
 }
 
 impl fmt::Display for StartFailure {

@@ -34,6 +34,7 @@ impl<Tag> Machine<Tag> {
                 child: slot.policy.id.clone(),
                 reason: ExitReason::Killed,
                 timed_out: true,
+                with_supervisor: true,
             })),
             // The start is over when none is left that is starting, so there is one.
             None => Cause::Requested(None),
@@ -198,7 +199,7 @@ impl<Tag> Machine<Tag> {
                     NotUp::Declined => (Ok(Outcome::Ignored), false),
                     NotUp::Cancelled => (Err(Refusal::Cancelled), fresh),
                     NotUp::Failed { reason, timed_out } => {
-                        let failure = StartFailure { child: child.id, reason, timed_out };
+                        let failure = StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
                         (Err(Refusal::Failed(Arc::new(failure))), fresh)
                     }
                 };
@@ -209,7 +210,7 @@ impl<Tag> Machine<Tag> {
             }
             (Start::Initial, NotUp::Failed { reason, timed_out }) if !stopping => {
                 let queue = self.clear(id, false);
-                let failure = StartFailure { child: child.id, reason, timed_out };
+                let failure = StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
                 let cause = Cause::FailedToStart(Arc::new(failure));
                 self.stop_after_failure(now, ExitReason::Shutdown(cause), queue);
             }

@@ -346,7 +346,8 @@ impl<Tag> Machine<Tag> {
         match &self.phase {
             // The initial start has failed with it, and the rollback does not wait for it.
             Phase::Starting { .. } if initial.is_some() && timed_out => {
-                let failure = StartFailure { child: child.id, reason: ExitReason::Killed, timed_out };
+                let reason = ExitReason::Killed;
+                let failure = StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
                 let cause = Cause::FailedToStart(Arc::new(failure));
                 self.begin_stop(now, ExitReason::Shutdown(cause), false);
             }
