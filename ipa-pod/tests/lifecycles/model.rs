@@ -1,9 +1,9 @@
 //! The reference model: the life of one task, as it has to be.
 //!
 //! Written from the semantics and to be read by itself; it knows nothing of how the stack does it. A [`Life`] is a value: calls
-//! and the passing of time change it, and what could be seen from outside meanwhile is noted in [`Life::out`]. Everything that
-//! happens at a moment happens in it at once and to its end. Where the order of things is open, because timers are due at the
-//! same moment, [`Life::run_to`] answers with every life that it may have become.
+//! and the passing of time change it, and what could be seen from outside meanwhile is noted in [`Life::out`]. What
+//! is to happen waits for its moment, be that the present one. Where the order of things is open, because several are due at the same
+//! moment, or several callers call at once, [`Life::run_to`] and [`Life::together`] answer with every life that it may have become.
 //!
 //! Two things are kept apart: what a child *does* (`Stage`: the puppet's own behaviour, `puppet.rs`) and what its supervisor
 //! takes it to be doing (`State`). The supervisor learns of an end when the last of the incarnation is gone, no sooner.
@@ -91,9 +91,16 @@ pub struct Life {
     next_pod: Option<(How, u8)>,
     draining: bool,
     pod: Option<Pod>,
-    /// A restart that waits for the pod to end: who asked for it.
-    successor: Option<Who>,
+    successor: Option<Successor>,
     pub out: Out,
+}
+
+/// A restart that waits for the pod to end.
+#[derive(Clone, Debug, PartialEq)]
+struct Successor {
+    who: Who,
+    /// Whether it has told the pod to stop.
+    told: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,8 +119,12 @@ struct Pod {
     waiting: Vec<Waiting>,
     starter: Who,
     stoppers: Vec<Who>,
+    announced: bool,
     was_active: bool,
     permit: bool,
+    /// What was said of why it is to stop, and it has not seen yet.
+    stop_wanted: Option<&'static str>,
+    stop_seen: bool,
     stop_said: bool,
     /// What the start is answered if it fails.
     failure: String,
@@ -127,18 +138,30 @@ struct Pod {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
+    /// Its key is reserved, and nothing more.
+    Reserved,
     Admitting { until: u64 },
     Starting { until: u64 },
     Up,
     Stopping { until: Option<u64> },
+    /// All of it has ended.
+    Over,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Waiting {
     who: Who,
     op: ChildOp,
-    /// For the group restart to be over; otherwise for whatever it is at the time.
-    group: bool,
+    behind: Behind,
+}
+
+/// What an operation waits for to be over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Behind {
+    /// Nothing, or what is under way with its child.
+    Child,
+    InitialStart,
+    Group,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +183,10 @@ struct Kid {
     up_since: u64,
     state: State,
     stage: Option<Stage>,
+    /// Whether it is up and its supervisor has not heard of it.
+    unheard: bool,
+    /// Whether it was asked to stop and has not seen that.
+    asked: bool,
     /// Who waits for it to be gone.
     callers: Vec<Who>,
 }
@@ -207,8 +234,12 @@ enum Account {
 /// What a child does.
 #[derive(Clone, Debug, PartialEq)]
 enum Stage {
+    /// It has a task, which has not run yet.
+    Spawned,
     Init { until: u64, then: Option<End> },
     Run,
+    /// It runs, and has been told to end.
+    Told(How),
     Hanging,
     Terminate { until: u64, end: End },
     /// All of it has gone but a lease.
@@ -229,7 +260,11 @@ struct Group {
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
+    Successor,
+    Wanted,
     Pod,
+    Heard(usize),
+    Asked(usize),
     State(usize),
     Stage(usize),
 }
@@ -239,6 +274,63 @@ enum NotUp {
     Declined,
     Cancelled,
     Failed { end: End, late: bool },
+}
+
+/// How many ways things may have gone before we do not care any more.
+pub const TOO_MANY: usize = 4000;
+
+/// Every way in which things may go up to a moment: what is due, and what calls there are, in any order.
+fn explore<'a>(begin: Vec<(Life, Vec<(usize, &'a Call)>)>, moment: u64) -> (Vec<Life>, bool) {
+    let (mut open, mut ends, mut is_open) = (begin, Vec::new(), false);
+    let mut met: Vec<(Life, usize)> = Vec::new();
+    while let Some((mut life, calls)) = open.pop() {
+        let timers = life.timers();
+        let next = timers.iter().map(|(at, _)| *at).min().filter(|at| *at <= moment);
+        let due = timers.into_iter().filter(|(at, _)| Some(*at) == next);
+        let mut ways: Vec<(Life, Vec<(usize, &'a Call)>)> = Vec::new();
+        for (at, timer) in due {
+            let mut life = life.clone();
+            life.happen(at, timer);
+            ways.push((life, calls.clone()));
+        }
+        for n in 0..calls.len() {
+            let mut rest = calls.clone();
+            let (number, call) = rest.remove(n);
+            // A call whose future was dropped may not have been made.
+            let dropped = call.looks();
+            if dropped.is_none_or(|looks| looks > 0) {
+                let mut life = life.clone();
+                life.call(dropped.is_none().then_some(number), &call.op);
+                ways.push((life, rest.clone()));
+            }
+            if dropped.is_some_and(|looks| looks == 0 || !call.op.begins_at_once()) {
+                ways.push((life.clone(), rest));
+            }
+        }
+        match ways.len() {
+            0 => {
+                life.now = moment;
+                if !ends.contains(&life) {
+                    ends.push(life);
+                }
+            }
+            1 => open.append(&mut ways),
+            _ => {
+                is_open = true;
+                for (life, calls) in ways {
+                    let key = (life, calls.iter().map(|(number, _)| number + 1).sum());
+                    if !met.contains(&key) {
+                        met.push(key.clone());
+                        open.push((key.0, calls));
+                    }
+                }
+                if met.len() > TOO_MANY {
+                    return (Vec::new(), true);
+                }
+            }
+        }
+    }
+    (ends, is_open)
 }
 
 // ------------------------------------------------------------------------------------------------ a task
@@ -262,7 +354,7 @@ impl Life {
     pub fn seen(&self) -> Seen {
         let Some(pod) = &self.pod else { return Seen::default() };
         let kids = pod.kids.iter().map(|kid| (kid.plan.id, kid.run, kid.shown(), kid.restarts)).collect();
-        let here = |kid: &&Kid| !matches!(kid.stage, None | Some(Stage::Lingers { .. }));
+        let here = |kid: &&Kid| !matches!(kid.stage, None | Some(Stage::Spawned | Stage::Lingers { .. }));
         let mut registered: Vec<_> =
             pod.kids.iter().filter(here).map(|kid| (kid.plan.id, kid.run)).collect();
         registered.sort_unstable();
@@ -287,31 +379,13 @@ impl Life {
 
     /// Lets time pass. Answers what may have become of it, and whether the order of things was open.
     pub fn run_to(self, moment: u64) -> (Vec<Life>, bool) {
-        let (mut open, mut done, mut tied) = (vec![self], Vec::new(), false);
-        while let Some(mut life) = open.pop() {
-            let timers = life.timers();
-            let at = timers.iter().map(|(at, _)| *at).min().filter(|at| *at <= moment);
-            let Some(at) = at else {
-                life.now = moment;
-                if !done.contains(&life) {
-                    done.push(life);
-                }
-                continue;
-            };
-            life.now = at;
-            let due: Vec<Timer> =
-                timers.into_iter().filter(|(due, _)| *due == at).map(|(_, timer)| timer).collect();
-            tied |= due.len() > 1;
-            for timer in due {
-                let mut next = life.clone();
-                next.fire(timer);
-                next.settle();
-                if !open.contains(&next) {
-                    open.push(next);
-                }
-            }
-        }
-        (done, tied)
+        explore(vec![(self, Vec::new())], moment)
+    }
+
+    /// Several callers at once. Answers what may have become of it, in whatever order things happen.
+    pub fn together(self, calls: Vec<(usize, &Call)>) -> (Vec<Life>, bool) {
+        let now = self.now;
+        explore(vec![(self, calls)], now)
     }
 
     /// Somebody makes a call.
@@ -340,15 +414,26 @@ impl Life {
         self.settle();
     }
 
+    /// The moment has come for what is due then.
+    fn happen(&mut self, moment: u64, timer: Timer) {
+        self.now = moment;
+        self.fire(timer);
+        self.settle();
+    }
+
     /// All pods are to stop, and none is to start any more.
     pub fn close(&mut self, finale: Finale) {
         self.draining = true;
         if finale != Finale::Drain
-            && let Some(who) = self.successor.take()
+            && let Some(successor) = self.successor.take()
         {
-            self.answer(who, "ended");
+            self.answer(successor.who, "ended");
         }
-        if self.pod.is_some() {
+        if let Some(pod) = &mut self.pod {
+            if finale != Finale::Drain {
+                // Whatever it was about to fail with is in the reason of its end.
+                pod.failure = "ended".into();
+            }
             self.stop(None, if finale == Finale::Drain { "drain" } else { "-" });
         }
     }
@@ -370,11 +455,16 @@ impl Life {
 
     /// From here on the task has a pod.
     fn reserve(&mut self, who: Who) {
+        self.pod = Some(Pod::new(who));
+    }
+
+    /// The pod begins, by asking the store.
+    fn pod_begins(&mut self) {
         let wait = if let Store::Slow(ms) = self.store { ms } else { 0 };
-        self.pod = Some(Pod::new(who, self.now + wait));
-        self.out.events.push(Event::Starting);
-        if wait == 0 {
-            self.admitted();
+        if let Some(pod) = &mut self.pod {
+            pod.phase = Phase::Admitting { until: self.now + wait };
+            pod.announced = true;
+            self.out.events.push(Event::Starting);
         }
     }
 
@@ -398,7 +488,8 @@ impl Life {
         };
         if !failure.is_empty() {
             (pod.failure, pod.reason) = (failure.into(), "failed");
-            return self.pod_ends();
+            pod.phase = Phase::Over;
+            return;
         }
         for plan in &self.plan.kids {
             pod.add(plan.clone(), State::Pending);
@@ -421,15 +512,39 @@ impl Life {
         }
     }
 
+    /// Shows at once; the pod itself does the rest.
     fn stop_pod(&mut self, said: &'static str) {
-        self.stopping(said);
-        match self.pod.as_ref().map(|pod| &pod.phase) {
-            Some(Phase::Admitting { .. }) => {
-                self.set_reason("requested");
-                self.pod_ends();
+        let Some(pod) = self.pod.as_mut().filter(|pod| pod.status != PodStatus::Stuck) else { return };
+        pod.status = PodStatus::Stopping;
+        if !pod.stop_seen {
+            pod.stop_wanted.get_or_insert(said);
+        }
+    }
+
+    /// The pod sees that it is to stop.
+    fn stop_seen(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        let Some(said) = pod.stop_wanted.take() else { return };
+        pod.stop_seen = true;
+        match pod.phase {
+            Phase::Reserved | Phase::Admitting { .. } => {
+                if pod.phase != Phase::Reserved {
+                    self.stopping(said);
+                }
+                self.over("requested");
             }
-            Some(Phase::Starting { .. } | Phase::Up) => self.begin_stop("requested"),
-            Some(Phase::Stopping { .. }) | None => {}
+            Phase::Starting { .. } | Phase::Up => {
+                self.stopping(said);
+                self.begin_stop("requested");
+            }
+            Phase::Stopping { .. } => self.stopping(said),
+            Phase::Over => {}
+        }
+    }
+
+    fn over(&mut self, reason: &'static str) {
+        if let Some(pod) = &mut self.pod {
+            (pod.phase, pod.reason) = (Phase::Over, reason);
         }
     }
 
@@ -444,12 +559,6 @@ impl Life {
         }
     }
 
-    fn set_reason(&mut self, reason: &'static str) {
-        if let Some(pod) = &mut self.pod {
-            pod.reason = reason;
-        }
-    }
-
     fn restart_pod(&mut self, who: Who) {
         match &self.pod {
             _ if self.draining => self.answer(who, "draining"),
@@ -458,21 +567,31 @@ impl Life {
                 let answer = format!("already started, {}", pod.status);
                 self.answer(who, answer);
             }
-            Some(pod) if pod.status == PodStatus::Stuck => {
-                let answer = format!("old {}", pod.stuck_answer());
+            Some(_) => {
+                self.successor = Some(Successor { who, told: false });
+            }
+        }
+    }
+
+    /// A restart begins with the end of the old pod.
+    fn successor_begins(&mut self) {
+        let Some(successor) = &mut self.successor else { return };
+        successor.told = true;
+        match self.pod.as_ref().filter(|pod| pod.status == PodStatus::Stuck) {
+            Some(pod) => {
+                let (who, answer) = (successor.who, format!("old {}", pod.stuck_answer()));
+                self.successor = None;
                 self.answer(who, answer);
             }
-            Some(_) => {
-                self.successor = Some(who);
-                self.stop_pod("restart");
-            }
+            None => self.stop_pod("restart"),
         }
     }
 
     /// The right to run is lost: all of the pod is killed at once.
     fn revoke(&mut self) {
-        let Some(pod) = self.pod.as_mut().filter(|pod| pod.permit && !pod.stalled) else { return };
-        pod.reason = "revoked";
+        let lost = |pod: &&mut Pod| pod.permit && !pod.stalled && pod.phase != Phase::Over;
+        let Some(pod) = self.pod.as_mut().filter(lost) else { return };
+        (pod.reason, pod.failure) = ("revoked", "ended".into());
         self.stopping("revoked");
         if !self.is_stopping() {
             self.enter_stop("revoked");
@@ -487,7 +606,9 @@ impl Life {
         if pod.permit {
             self.out.log.push(Line::PermitBack);
         }
-        self.out.events.push(Event::Ended { reason: pod.reason, was_active: pod.was_active });
+        if pod.announced {
+            self.out.events.push(Event::Ended { reason: pod.reason, was_active: pod.was_active });
+        }
         self.answer(pod.starter, pod.failure);
         for who in pod.stoppers {
             self.answer(who, "ok");
@@ -496,8 +617,12 @@ impl Life {
             self.answer(waiting.who, "closed");
         }
         match self.successor.take() {
-            Some(who) if self.draining => self.answer(who, "draining"),
-            Some(who) => self.reserve(who),
+            Some(successor) if self.draining => self.answer(successor.who, "draining"),
+            Some(successor) => {
+                self.reserve(successor.who);
+                // Its task has run already, up to here.
+                self.pod_begins();
+            }
             None => {}
         }
     }
@@ -532,6 +657,13 @@ impl Life {
         kid.run += 1;
         kid.restarts += u64::from(matches!(on, Account::Restart | Account::Group));
         kid.state = State::Starting { on, late: kid.plan.start_timeout.map(|timeout| now + timeout) };
+        kid.stage = Some(Stage::Spawned);
+    }
+
+    /// The child's own task begins.
+    fn init(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
         let next = self.next.iter_mut().find(|(of, _, times)| *of == kid.plan.id && *times > 0);
         let init = next.map_or(Init::Slow(kid.plan.init), |(_, init, times)| {
             *times -= 1;
@@ -540,7 +672,7 @@ impl Life {
         let (wait, then) = match init {
             Init::FactoryPanic => {
                 kid.stage = Some(Stage::Lingers { until: now, end: End::Panicked });
-                return self.gone(slot);
+                return;
             }
             Init::Slow(ms) => (ms, None),
             Init::Ignore => (0, Some(End::Declined)),
@@ -555,22 +687,31 @@ impl Life {
     }
 
     fn init_done(&mut self, slot: usize, then: Option<End>) {
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
         match then {
-            None => self.up(slot),
+            None => {
+                (kid.stage, kid.unheard) = (Some(Stage::Run), true);
+                self.out.log.push(Line::Up(kid.plan.id, kid.run));
+            }
             Some(end) => self.let_go(slot, end),
         }
     }
 
+    /// The supervisor hears that a child is up.
     fn up(&mut self, slot: usize) {
         let now = self.now;
         let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
-        kid.stage = Some(Stage::Run);
+        kid.unheard = false;
+        // One that was told to stop meanwhile ends without having been up.
+        let State::Starting { on, .. } = &kid.state else { return };
+        let on = on.clone();
         kid.up_since = now;
-        self.out.log.push(Line::Up(kid.plan.id, kid.run));
-        match std::mem::replace(&mut kid.state, State::Running { silent: None }) {
-            State::Starting { on: Account::Caller { who, .. }, .. } => self.answer(who, "ok"),
-            State::Starting { on: Account::Initial, .. } => self.advance_start(),
-            _ => self.advance_group(),
+        let silent = kid.plan.silence.filter(|_| kid.stage == Some(Stage::Hanging)).map(|ms| now + ms);
+        kid.state = State::Running { silent };
+        match on {
+            Account::Caller { who, .. } => self.answer(who, "ok"),
+            Account::Initial => self.advance_start(),
+            Account::Restart | Account::Group => self.advance_group(),
         }
     }
 
@@ -592,7 +733,7 @@ impl Life {
             (Account::Initial, NotUp::Failed { late, .. }) if !stopping => {
                 self.clear(slot, false);
                 let how = if late { "timed out" } else { "failed" };
-                return self.start_fails(format!("child {} {how}", KIDS[id]));
+                return self.start_fails(format!("child {} {how}", KIDS[id]), "failed to start");
             }
             (Account::Restart | Account::Group, NotUp::Failed { end, .. }) if !stopping => {
                 return self.restart(slot, end);
@@ -607,11 +748,11 @@ impl Life {
     }
 
     /// The initial start has failed: what has been started is stopped again, in reverse.
-    fn start_fails(&mut self, failure: String) {
+    fn start_fails(&mut self, failure: String, reason: &'static str) {
         if let Some(pod) = &mut self.pod {
             pod.failure = failure;
         }
-        self.begin_stop("failed to start");
+        self.begin_stop(reason);
     }
 }
 
@@ -620,35 +761,34 @@ impl Life {
 impl Life {
     /// A child that runs is told to end by itself.
     fn end(&mut self, id: KidId, how: How) {
+        let kid = self.pod.as_mut().and_then(|pod| pod.kids.iter_mut().find(|kid| kid.plan.id == id));
+        if let Some(kid) = kid.filter(|kid| kid.stage == Some(Stage::Run)) {
+            kid.stage = Some(Stage::Told(how));
+        }
+    }
+
+    /// It ends as it was told.
+    fn ends(&mut self, slot: usize, how: How) {
         let now = self.now;
-        let Some(pod) = &mut self.pod else { return };
-        let Some(kid) = pod.kids.iter_mut().find(|kid| kid.plan.id == id) else { return };
-        let slot = kid.slot;
-        if kid.stage != Some(Stage::Run) {
-            return;
-        }
-        if how == How::Hang {
-            kid.stage = Some(Stage::Hanging);
-            if let State::Running { silent } = &mut kid.state {
-                *silent = kid.plan.silence.map(|silence| now + silence);
-            }
-            return;
-        }
-        let asked = matches!(kid.state, State::Leaving { .. });
-        let bound = match kid.plan.shutdown {
-            _ if asked => None,
-            Stop::Infinity => None,
-            Stop::Within(ms) => Some(ms),
-            Stop::Brutal => Some(5000),
-        };
-        if let State::Running { silent } = &mut kid.state {
-            *silent = None;
-        }
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
         let end = match how {
-            How::Normal | How::Hang => End::Normal,
+            How::Hang => {
+                kid.stage = Some(Stage::Hanging);
+                if let State::Running { silent } = &mut kid.state {
+                    *silent = kid.plan.silence.map(|silence| now + silence);
+                }
+                return;
+            }
+            How::Normal => End::Normal,
             How::Shutdown => End::Shutdown,
             How::Error => End::Failed,
             How::Panic => End::Panicked,
+        };
+        let bound = match kid.plan.shutdown {
+            _ if matches!(kid.state, State::Leaving { .. }) => None,
+            Stop::Infinity => None,
+            Stop::Within(ms) => Some(ms),
+            Stop::Brutal => Some(5000),
         };
         self.terminate(slot, end, bound);
     }
@@ -662,9 +802,6 @@ impl Life {
         let end = if whole && kid.plan.fault == Some(Fault::TerminatePanics) { End::Panicked } else { end };
         let wait = kid.plan.terminate.min(bound.unwrap_or(u64::MAX));
         kid.stage = Some(Stage::Terminate { until: now + wait, end });
-        if wait == 0 {
-            self.let_go(slot, end);
-        }
     }
 
     /// The child's value goes; the incarnation has ended when its lease does.
@@ -675,23 +812,24 @@ impl Life {
         let panics = kid.plan.fault == Some(Fault::DropPanics) && !end.is_abnormal();
         let end = if panics { End::Panicked } else { end };
         kid.stage = Some(Stage::Lingers { until: now + kid.plan.linger, end });
-        if kid.plan.linger == 0 {
-            self.gone(slot);
-        }
     }
 
     /// The last of an incarnation has gone, and its supervisor is told.
     fn gone(&mut self, slot: usize) {
+        if self.kid(slot).is_some_and(|kid| kid.unheard) {
+            self.up(slot);
+        }
         let Some(pod) = &mut self.pod else { return };
         let closed = pod.closed;
         let Some(kid) = pod.kid(slot) else { return };
         let Some(Stage::Lingers { end, .. }) = kid.stage.take() else { return };
+        kid.asked = false;
         let (id, run) = (kid.plan.id, kid.run);
         let (callers, state) =
             (std::mem::take(&mut kid.callers), std::mem::replace(&mut kid.state, State::Down));
         if closed {
             if pod.kids.iter().all(|kid| kid.stage.is_none()) {
-                self.pod_ends();
+                pod.phase = Phase::Over;
             }
             return;
         }
@@ -848,7 +986,7 @@ impl Life {
 
 impl Life {
     fn is_stopping(&self) -> bool {
-        self.pod.as_ref().is_some_and(|pod| matches!(pod.phase, Phase::Stopping { .. }))
+        self.pod.as_ref().is_some_and(|pod| matches!(pod.phase, Phase::Stopping { .. } | Phase::Over))
     }
 
     fn begin_stop(&mut self, reason: &'static str) {
@@ -888,7 +1026,8 @@ impl Life {
         }
         pod.phase = Phase::Stopping { until: None };
         if pod.stuck.is_empty() {
-            return self.pod_ends();
+            pod.phase = Phase::Over;
+            return;
         }
         if std::mem::replace(&mut pod.stalled, true) {
             return;
@@ -904,8 +1043,8 @@ impl Life {
         for who in stoppers {
             self.answer(who, answer.clone());
         }
-        if let Some(who) = self.successor.take() {
-            self.answer(who, format!("old {answer}"));
+        if let Some(successor) = self.successor.take() {
+            self.answer(successor.who, format!("old {answer}"));
         }
     }
 
@@ -930,18 +1069,39 @@ impl Life {
 
     /// Asks a child to stop, as its shutdown policy says.
     fn ask(&mut self, slot: usize) {
-        let Some(plan) = self.kid(slot).map(|kid| kid.plan.clone()) else { return };
-        let kill = match plan.shutdown {
+        let Some(shutdown) = self.kid(slot).map(|kid| kid.plan.shutdown) else { return };
+        let kill = match shutdown {
             // Without any time to stop, it is killed before it has heard of it.
             Stop::Brutal | Stop::Within(0) => return self.kill(slot, Why::Wanted),
             Stop::Within(ms) => Some(self.now + ms),
             Stop::Infinity => None,
         };
         self.leave(slot, Leaving::Asked { kill }, Why::Wanted);
+        if let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) {
+            kid.asked = true;
+        }
+    }
+
+    /// The child sees that it is to stop.
+    fn sees_stop(&mut self, slot: usize) {
+        let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
+        kid.asked = false;
+        let deaf = kid.plan.deaf;
         match self.kid(slot).and_then(|kid| kid.stage.clone()) {
+            Some(Stage::Spawned) => self.never_ran(slot),
             Some(Stage::Init { .. }) => self.let_go(slot, End::Shutdown),
-            Some(Stage::Run | Stage::Hanging) if !plan.deaf => self.terminate(slot, End::Shutdown, None),
+            Some(Stage::Run | Stage::Told(_) | Stage::Hanging) if !deaf => {
+                self.terminate(slot, End::Shutdown, None);
+            }
             _ => {}
+        }
+    }
+
+    /// A child's task is ended before it has run.
+    fn never_ran(&mut self, slot: usize) {
+        let now = self.now;
+        if let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) {
+            kid.stage = Some(Stage::Lingers { until: now, end: End::Shutdown });
         }
     }
 
@@ -962,9 +1122,13 @@ impl Life {
     }
 
     fn abort(&mut self, slot: usize) {
-        let stage = self.kid(slot).and_then(|kid| kid.stage.as_ref());
-        if stage.is_some_and(|stage| !matches!(stage, Stage::Lingers { .. })) {
-            self.let_go(slot, End::Killed);
+        if let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) {
+            kid.asked = false;
+        }
+        match self.kid(slot).and_then(|kid| kid.stage.as_ref()) {
+            Some(Stage::Spawned) => self.never_ran(slot),
+            Some(Stage::Lingers { .. }) | None => {}
+            Some(_) => self.let_go(slot, End::Killed),
         }
     }
 
@@ -988,7 +1152,7 @@ impl Life {
             self.answer(who, format!("stuck {}", name(id, run)));
         }
         if initial && why == Why::Late {
-            return self.start_fails(String::new());
+            return self.start_fails(String::new(), "failed to start");
         }
         if initial {
             self.advance_start();
@@ -1009,21 +1173,23 @@ impl Life {
         match &mut self.pod {
             None => self.answer(who, "no pod"),
             Some(_) if stopping => self.answer(who, "closed"),
-            Some(pod) => pod.waiting.push(Waiting { who, op, group: false }),
+            Some(pod) => pod.waiting.push(Waiting { who, op, behind: Behind::Child }),
         }
     }
 
     /// Carries out the operations that wait, as far as they need not wait any longer. Those on one child keep their order.
     fn settle(&mut self) {
         let mut at = 0;
-        while let Some(Waiting { who, op, group }) =
+        while let Some(Waiting { who, op, behind }) =
             self.pod.as_ref().and_then(|pod| pod.waiting.get(at)).cloned()
         {
             let Some(pod) = &mut self.pod else { return };
-            let behind = pod.waiting[..at].iter().any(|before| before.op.id() == op.id());
-            let for_group = pod.group.is_some() && (group || pod.waits_for_group(&op));
-            if behind || for_group || pod.must_wait(&op) {
-                pod.waiting[at].group = for_group;
+            // A stop of a child waits for nobody else's turn.
+            let stop = matches!(op, ChildOp::Terminate(_));
+            let turn = !pod.waiting[..at].iter().any(|before| before.op.id() == op.id());
+            let behind = pod.waits(&op, behind);
+            if behind.is_some() || !(turn || stop) {
+                pod.waiting[at].behind = behind.unwrap_or(Behind::Child);
                 at += 1;
                 continue;
             }
@@ -1120,7 +1286,14 @@ impl Life {
     fn timers(&self) -> Vec<(u64, Timer)> {
         let Some(pod) = &self.pod else { return Vec::new() };
         let mut timers = Vec::new();
+        if self.successor.as_ref().is_some_and(|successor| !successor.told) {
+            timers.push((self.now, Timer::Successor));
+        }
+        if pod.stop_wanted.is_some() {
+            timers.push((self.now, Timer::Wanted));
+        }
         match pod.phase {
+            Phase::Reserved | Phase::Over => timers.push((self.now, Timer::Pod)),
             Phase::Admitting { until } | Phase::Starting { until } => timers.push((until, Timer::Pod)),
             Phase::Stopping { until: Some(until) } => timers.push((until, Timer::Pod)),
             Phase::Up | Phase::Stopping { until: None } => {}
@@ -1135,7 +1308,14 @@ impl Life {
                 State::Down | State::Pending | State::Leaving { how: Leaving::Stuck, .. } => None,
             };
             timers.extend(state.map(|at| (at, Timer::State(kid.slot))));
+            if kid.unheard {
+                timers.push((self.now, Timer::Heard(kid.slot)));
+            }
+            if kid.asked {
+                timers.push((self.now, Timer::Asked(kid.slot)));
+            }
             let stage = match &kid.stage {
+                Some(Stage::Spawned | Stage::Told(_)) => Some(self.now),
                 Some(
                     Stage::Init { until, .. } | Stage::Terminate { until, .. } | Stage::Lingers { until, .. },
                 ) => Some(*until),
@@ -1149,11 +1329,18 @@ impl Life {
     fn fire(&mut self, timer: Timer) {
         let Some(pod) = &mut self.pod else { return };
         match timer {
+            Timer::Successor => self.successor_begins(),
+            Timer::Wanted => self.stop_seen(),
+            Timer::Heard(slot) => self.up(slot),
+            Timer::Asked(slot) => self.sees_stop(slot),
             Timer::Pod => match &mut pod.phase {
+                Phase::Reserved => self.pod_begins(),
+                Phase::Over => self.pod_ends(),
                 Phase::Admitting { .. } => self.admitted(),
                 Phase::Starting { .. } => {
                     let late = pod.kids.iter().find(|kid| kid.is_initial()).map(|kid| kid.plan.id);
-                    self.start_fails(late.map(|id| format!("timed out at {}", KIDS[id])).unwrap_or_default());
+                    let failure = late.map(|id| format!("timed out at {}", KIDS[id])).unwrap_or_default();
+                    self.start_fails(failure, "failed");
                 }
                 Phase::Stopping { until } => {
                     *until = None;
@@ -1179,6 +1366,8 @@ impl Life {
                 }
             }
             Timer::Stage(slot) => match self.kid(slot).and_then(|kid| kid.stage.clone()) {
+                Some(Stage::Spawned) => self.init(slot),
+                Some(Stage::Told(how)) => self.ends(slot, how),
                 Some(Stage::Init { then, .. }) => self.init_done(slot, then),
                 Some(Stage::Terminate { end, .. }) => self.let_go(slot, end),
                 Some(Stage::Lingers { .. }) => self.gone(slot),
@@ -1195,10 +1384,10 @@ impl Life {
 // ------------------------------------------------------------------------------------------------ small things
 
 impl Pod {
-    fn new(starter: Who, until: u64) -> Self {
+    fn new(starter: Who) -> Self {
         Self {
             status: PodStatus::Starting,
-            phase: Phase::Admitting { until },
+            phase: Phase::Reserved,
             kids: Vec::new(),
             next_slot: 0,
             window: Vec::new(),
@@ -1208,8 +1397,11 @@ impl Pod {
             waiting: Vec::new(),
             starter,
             stoppers: Vec::new(),
+            announced: false,
             was_active: false,
             permit: false,
+            stop_wanted: None,
+            stop_seen: false,
             stop_said: false,
             failure: "ended".into(),
             reason: "",
@@ -1232,6 +1424,8 @@ impl Pod {
             up_since: 0,
             state,
             stage: None,
+            unheard: false,
+            asked: false,
             callers: Vec::new(),
         });
         slot
@@ -1241,32 +1435,29 @@ impl Pod {
         self.kids.iter_mut().find(|kid| kid.slot == slot)
     }
 
-    /// Whether an operation waits: for the initial start, for what is under way with the child.
-    fn must_wait(&self, op: &ChildOp) -> bool {
+    /// What an operation waits for, if anything; `before`: what it has been waiting for.
+    fn waits(&self, op: &ChildOp, before: Behind) -> Option<Behind> {
         let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
+        let stop = matches!(op, ChildOp::Terminate(_));
         match self.phase {
-            Phase::Admitting { .. } => return true,
+            Phase::Reserved | Phase::Admitting { .. } | Phase::Over => return Some(Behind::Child),
+            // All but the stop of a child that is up or coming up.
             Phase::Starting { .. } => {
-                return match op {
-                    ChildOp::Terminate(_) => kid.is_some_and(|kid| kid.state == State::Pending),
-                    _ => true,
-                };
+                let pending = kid.is_some_and(|kid| kid.state == State::Pending);
+                return (!stop || pending || before == Behind::InitialStart).then_some(Behind::InitialStart);
             }
             Phase::Up | Phase::Stopping { .. } => {}
         }
-        let under_way = |kid: &Kid| matches!(kid.shown(), ChildState::Starting | ChildState::Stopping);
-        !matches!(op, ChildOp::Terminate(_)) && kid.is_some_and(under_way)
-    }
-
-    /// Whether an operation waits for the group restart: a new child does, and what is asked of a member that is down.
-    fn waits_for_group(&self, op: &ChildOp) -> bool {
-        let from = self.group.as_ref().map_or(usize::MAX, |group| group.from);
-        let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
-        match op {
-            ChildOp::Start(_) => self.group.is_some(),
-            ChildOp::Terminate(_) => false,
-            _ => kid.is_some_and(|kid| kid.slot >= from && kid.state == State::Down),
+        if let Some(group) = &self.group {
+            // A new child, and what is asked of a member that is down.
+            let down = |kid: &Kid| kid.slot >= group.from && kid.state == State::Down;
+            let new = matches!(op, ChildOp::Start(_));
+            if before == Behind::Group || new || !stop && kid.is_some_and(down) {
+                return Some(Behind::Group);
+            }
         }
+        let under_way = |kid: &Kid| matches!(kid.shown(), ChildState::Starting | ChildState::Stopping);
+        (!stop && kid.is_some_and(under_way)).then_some(Behind::Child)
     }
 
     fn stuck_answer(&self) -> String {

@@ -178,6 +178,13 @@ impl Op {
     }
 }
 
+impl Call {
+    /// After how many looks its future is dropped, if it has one.
+    pub fn looks(&self) -> Option<u8> {
+        self.dropped.filter(|_| self.op.is_async())
+    }
+}
+
 impl From<Op> for Call {
     fn from(op: Op) -> Self {
         Self { op, dropped: None }
@@ -240,10 +247,27 @@ impl Op {
         }
     }
 
-    /// What it does to a whole pod: calls that do different things are not made at the same moment.
-    pub fn whole_pod(&self) -> Option<&'static str> {
-        matches!(self, Self::Start(_) | Self::Stop(_) | Self::StopWith(_) | Self::Restart(_) | Self::Revoke(_))
-            .then(|| self.kind())
+    /// Whether it is a call that is waited for.
+    pub fn is_async(&self) -> bool {
+        match self {
+            Self::Start(_)
+            | Self::Stop(_)
+            | Self::StopWith(_)
+            | Self::Restart(_)
+            | Self::StartChild(..)
+            | Self::TerminateChild(..)
+            | Self::RestartChild(..)
+            | Self::DeleteChild(..) => true,
+            Self::Stream(_)
+            | Self::NoStream(_)
+            | Self::Store(_)
+            | Self::Revoke(_)
+            | Self::End(..)
+            | Self::Next(..)
+            | Self::NextPod(..)
+            | Self::Advance(_)
+            | Self::Edge(..) => false,
+        }
     }
 
     /// Whether one look at the call is enough for it to have been made.

@@ -115,7 +115,7 @@ impl Stack {
             op => {
                 let answer = answer(self.handle.clone(), self.world.clone(), op.clone());
                 let answers = self.answers.clone();
-                match call.dropped {
+                match call.looks() {
                     None => {
                         tokio::spawn(async move {
                             let answer = answer.await;
@@ -134,9 +134,8 @@ impl Stack {
     /// Ends it all.
     pub fn finish(&mut self, number: usize, finale: Finale) {
         let (handle, answers) = (self.handle.clone(), self.answers.clone());
-        let pods = self.pods.take();
         if finale == Finale::Drop {
-            return drop(pods);
+            return self.drop_handle();
         }
         tokio::spawn(async move {
             let result = match finale {
@@ -153,8 +152,12 @@ impl Stack {
                 Err(other) => other.to_string(),
             };
             answers.lock().unwrap().push((number, answer));
-            drop(pods);
         });
+    }
+
+    /// Drops the last strong handle.
+    pub fn drop_handle(&mut self) {
+        self.pods = None;
     }
 
     /// What there is to be seen of a task now.
