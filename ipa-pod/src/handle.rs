@@ -181,13 +181,13 @@ impl PodSupervisorRef {
         for pod in &pods {
             pod.want_stop(Some(format!("label {label}").into()));
         }
-        let mut stuck = Vec::new();
-        for pod in &pods {
-            if let Err(StopPodError::Stuck { task, children }) = pod.stopped().await {
-                stuck.push(StuckPod { task, children });
+        let (count, mut stuck) = (pods.len(), Vec::new());
+        for pod in pods {
+            if pod.stopped().await.is_err() {
+                stuck.push(pod);
             }
         }
-        if stuck.is_empty() { Ok(pods.len()) } else { Err(ShutdownPodsError::Stuck(stuck)) }
+        still_stuck(stuck).map(|()| count)
     }
 
     /// Stops the task's pod, its children in reverse; `Ok` when all of it is gone and the key is free.
@@ -377,12 +377,12 @@ impl PodSupervisorRef {
                 pod.want_stop(Some(reason.clone()));
             }
             for (_, pod) in pods {
-                if let Err(StopPodError::Stuck { task, children }) = pod.stopped().await {
-                    stuck.push(StuckPod { task, children });
+                if pod.stopped().await.is_err() {
+                    stuck.push(pod);
                 }
             }
         }
-        if stuck.is_empty() { Ok(()) } else { Err(ShutdownPodsError::Stuck(stuck)) }
+        still_stuck(stuck)
     }
 
     /// Stops all pods that were started here, side by side, and ends the pod supervisor; `Ok` when all are gone. Pods that are
@@ -426,6 +426,16 @@ impl PodSupervisorRef {
     pub fn request_shutdown(&self) {
         self.dynamic.request_shutdown(Cause::Requested(None));
     }
+}
+
+/// Of pods that were stuck when they were looked at, those that are now.
+fn still_stuck(mut pods: Vec<PodRef>) -> Result<(), ShutdownPodsError> {
+    pods.retain(|pod| !pod.has_ended());
+    if pods.is_empty() {
+        return Ok(());
+    }
+    let stuck = |pod: &PodRef| StuckPod { task: pod.task().clone(), children: pod.0.stuck.lock().clone() };
+    Err(ShutdownPodsError::Stuck(pods.iter().map(stuck).collect()))
 }
 
 impl fmt::Debug for PodSupervisorRef {

@@ -50,6 +50,34 @@ async fn a_drain_stops_all_side_by_side() {
     pods.shutdown().await.unwrap();
 }
 
+/// A drain that is answered when all has ended does not say that something has not, though it was stuck for a while.
+#[tokio::test(start_paused = true)]
+async fn a_drain_says_what_is_stuck_when_it_answers() {
+    let pods = start(&Streams::any(), |scope| {
+        // Held after the kill: longer than the grace, but not as long as the other's stop takes.
+        let stuck = ipa_supervisor::ChildSpec::task("stuck", |cx| async move {
+            let lease = cx.lease();
+            tokio::spawn(async move {
+                tokio::time::sleep(5 * SECOND).await;
+                drop(lease);
+            });
+            std::future::pending::<()>().await
+        });
+        let slow = Logged { terminate: 9 * SECOND, ..Logged::new(&Log::default()) };
+        match scope.task().as_str() {
+            "slow" => PodSpec::new().child(slow.spec("slow").shutdown(Shutdown::Infinity)),
+            _ => PodSpec::new().child(stuck.shutdown(Shutdown::BrutalKill)),
+        }
+    })
+    .await;
+    for task in ["slow", "a", "b", "c", "d", "e", "f"] {
+        pods.start_pod(task).await.unwrap();
+    }
+    let begun = Instant::now();
+    pods.drain().await.unwrap();
+    assert_eq!((begun.elapsed(), pods.count_pods()), (9 * SECOND, 0));
+}
+
 /// PL-37 a drain in the middle of starts and restarts leaves nothing behind, whatever their stage.
 #[tokio::test(start_paused = true)]
 async fn a_drain_catches_starts_and_restarts() {
