@@ -51,6 +51,7 @@ use crate::backoff::Jitter;
 use crate::error::SpecError;
 use crate::intensity::RestartWindow;
 use crate::policy::{AutoShutdown, Policy, Restart};
+use crate::spec::ChildId;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -214,6 +215,17 @@ impl<Tag> Machine<Tag> {
         Ok(())
     }
 
+    /// The id of the child that an operation is about.
+    fn name<'a>(&'a self, op: &'a Op) -> Option<&'a ChildId> {
+        match op {
+            Op::Start(_, policy) => Some(&policy.id),
+            Op::Restart(target) | Op::Terminate(target) | Op::Delete(target) => match target {
+                Target::Id(id) => Some(id),
+                Target::Slot(slot) => self.children.get(*slot).map(|slot| &slot.policy.id),
+            },
+        }
+    }
+
     fn find(&self, target: &Target) -> Option<SlotId> {
         match target {
             Target::Id(id) => self.children.by_id(id),
@@ -254,8 +266,8 @@ impl<Tag> Machine<Tag> {
         }
     }
 
-    /// Whether a command queues behind the group restart that is under way, and if so, whether its caller may: a child whose
-    /// start is part of that may not.
+    /// Whether a command queues behind the group restart that is under way, or behind another that does, and if so, whether its
+    /// caller may: a child whose start is part of that may not.
     fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), ()>> {
         let group = self.group.as_ref()?;
         let waits = match &command.op {
@@ -263,6 +275,7 @@ impl<Tag> Machine<Tag> {
             Op::Restart(target) | Op::Delete(target) => {
                 let slot = self.find(target).and_then(|id| Some((id, self.children.get(id)?)));
                 slot.is_some_and(|(id, slot)| group.holds(id) && matches!(slot.state, State::Undefined))
+                    || group.deferred.iter().any(|before| self.name(&before.op) == self.name(&command.op))
             }
             Op::Terminate(_) => false,
         };

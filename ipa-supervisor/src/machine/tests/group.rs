@@ -53,3 +53,18 @@ fn a_stuck_member_holds_its_group_up() {
     machine.handle(at(4), ended(1, second));
     assert_eq!(started(&mut machine), ["start 2"]);
 }
+
+/// ST-17 operations on one child keep their order behind a group restart, too.
+#[test]
+fn what_waits_for_a_group_keeps_its_order() {
+    let options = MachineOptions { strategy: Strategy::OneForAll, ..options() };
+    let mut rig = Rig::running(options, ["a", "b"].map(permanent));
+    assert_eq!(rig.crashes("a"), ["stop b#1"]);
+    assert_eq!(rig.start("start", permanent("x")), [""; 0]);
+    assert_eq!(rig.restart("restart", "x"), [""; 0]);
+    assert_eq!(rig.delete("delete", "x"), [""; 0]);
+    rig.stops("b");
+    rig.up("a");
+    assert_eq!(rig.up("b"), ["start x#1"]);
+    assert_eq!(rig.up("x"), ["start: up x#1", "restart: Running", "delete: Running"]);
+}
