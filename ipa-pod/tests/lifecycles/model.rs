@@ -1152,7 +1152,7 @@ impl Life {
             self.answer(who, format!("stuck {}", name(id, run)));
         }
         if initial && why == Why::Late {
-            return self.start_fails(String::new(), "failed to start");
+            return self.start_fails(format!("child {} timed out", KIDS[id]), "failed to start");
         }
         if initial {
             self.advance_start();
