@@ -255,8 +255,10 @@ impl PodSupervisorRef {
             old.wait().await;
             return self.start(&host, task, old.0.factory.clone()).await.map_err(start);
         };
+        let new = reservation.end.pod.clone();
         self.start_reserved(&host, reservation, Some(predecessor)).await.map_err(|error| match error {
-            StartPodError::Stuck { task, children } => {
+            // The new pod is announced when the old one has ended.
+            StartPodError::Stuck { task, children } if !new.0.announced.load(Ordering::Acquire) => {
                 RestartPodError::Stop(StopPodError::Stuck { task, children })
             }
             error => start(error),

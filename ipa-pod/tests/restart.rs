@@ -3,11 +3,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::*;
 use ipa_pod::{PodSpec, PodStatus, PodSupervisor, RestartPodError, StartPodError, StopPodError};
-use ipa_supervisor::{ExitReason, Shutdown};
+use ipa_supervisor::{BoxError, Child, ChildSpec, Context, Exit, ExitReason, Init, Shutdown, async_trait};
 use tokio::time::Instant;
 
 /// PL-21 PL-24 PL-48 a restart ends the old pod first and holds the key throughout.
@@ -342,4 +343,53 @@ async fn a_restart_after_the_end_is_refused() {
     weak.drain().await.unwrap();
     weak.shutdown().await.unwrap();
     assert!(weak.child_spec("t".try_into().unwrap()).is_none());
+}
+
+/// PL-23 PL-24 a restart whose new pod does not start, and gets stuck in that, says so: the old one has ended.
+#[tokio::test(start_paused = true)]
+async fn a_restart_tells_which_pod_is_stuck() {
+    let starts = Arc::new(AtomicUsize::new(0));
+    let pods = start(&Streams::any(), move |_| {
+        let first = starts.fetch_add(1, Ordering::SeqCst) == 0;
+        // The second pod's child takes too long to start, and something of it outlives the kill.
+        let child = ChildSpec::new("a", move || Held { lasts: if first { None } else { Some(5 * SECOND) } });
+        PodSpec::new().child(child.start_timeout(SECOND))
+    })
+    .await;
+    let old = pods.start_pod("t").await.unwrap();
+    match pods.restart_pod("t").await.unwrap_err() {
+        RestartPodError::Start(StartPodError::Stuck { children, .. }) => {
+            assert_eq!(children.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a#1"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(old.has_ended());
+    match pods.restart_pod("t").await.unwrap_err() {
+        RestartPodError::Stop(StopPodError::Stuck { children, .. }) => assert_eq!(children.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!(pods.count_pods(), 0);
+}
+
+/// A child whose `init` never ends, if something is to hold its lease for a while.
+struct Held {
+    lasts: Option<Duration>,
+}
+
+#[async_trait]
+impl Child for Held {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        let Some(lasts) = self.lasts else { return Ok(Init::Ready) };
+        let lease = cx.lease();
+        tokio::spawn(async move {
+            tokio::time::sleep(lasts).await;
+            drop(lease);
+        });
+        std::future::pending().await
+    }
+
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        std::future::pending().await
+    }
 }
