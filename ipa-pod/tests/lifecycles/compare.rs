@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use ipa_pod::PodStatus;
 
-use crate::model::{Event, Life, Line, Out, Seen};
+use crate::model::{Event, Life, Line, Out, Seen, by_child};
 use crate::program::*;
-use crate::puppet::by_child;
 use crate::stack::{Idle, Stack};
 
 /// What was run, by name.

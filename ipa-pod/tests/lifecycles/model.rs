@@ -8,7 +8,8 @@
 //! Two things are kept apart: what a child *does* (`Stage`: the puppet's own behaviour, `puppet.rs`) and what its supervisor
 //! takes it to be doing (`State`). The supervisor learns of an end when the last of the incarnation is gone, no sooner.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
 use ipa_pod::PodStatus;
 use ipa_supervisor::{AutoShutdown, ChildState, Restart, Strategy};
@@ -22,7 +23,7 @@ pub type Who = Option<usize>;
 pub const HEALTHY: u64 = 1000;
 
 /// What anybody can see happen.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Out {
     /// What the children and the permits wrote down.
     pub log: Vec<Line>,
@@ -30,7 +31,7 @@ pub struct Out {
     pub answers: Vec<(usize, String)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Line {
     Permit,
     PermitBack,
@@ -42,7 +43,7 @@ pub enum Line {
     Gone(KidId, u64),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     Starting,
     Active,
@@ -53,7 +54,7 @@ pub enum Event {
 }
 
 /// How a run of a child ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     Normal,
     Shutdown,
@@ -80,9 +81,9 @@ pub struct PodSeen {
     pub kids: Option<Vec<(KidId, u64, ChildState, u64)>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Life {
-    plan: PodPlan,
+    plan: Rc<PodPlan>,
     now: u64,
     stream: bool,
     store: Store,
@@ -96,16 +97,16 @@ pub struct Life {
 }
 
 /// A restart that waits for the pod to end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Successor {
     who: Who,
     /// Whether it has told the pod to stop.
     told: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Pod {
-    status: PodStatus,
+    status: Status,
     phase: Phase,
     kids: Vec<Kid>,
     next_slot: usize,
@@ -117,6 +118,8 @@ struct Pod {
     early: Vec<usize>,
     /// Operations on children that wait for others to be over.
     waiting: Vec<Waiting>,
+    /// Those that came before there was a supervisor to ask.
+    knocking: Vec<(Who, ChildOp)>,
     starter: Who,
     stoppers: Vec<Who>,
     announced: bool,
@@ -136,7 +139,7 @@ struct Pod {
     closed: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// Its key is reserved, and nothing more.
     Reserved,
@@ -148,7 +151,7 @@ enum Phase {
     Over,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Waiting {
     who: Who,
     op: ChildOp,
@@ -156,7 +159,7 @@ struct Waiting {
 }
 
 /// What an operation waits for to be over.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Behind {
     /// Nothing, or what is under way with its child.
     Child,
@@ -164,18 +167,18 @@ enum Behind {
     Group,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ChildOp {
-    Start(KidPlan),
+    Start(Rc<KidPlan>),
     Terminate(KidId),
     Restart(KidId),
     Delete(KidId),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kid {
     slot: usize,
-    plan: KidPlan,
+    plan: Rc<KidPlan>,
     run: u64,
     restarts: u64,
     /// Restarts since the last healthy run.
@@ -185,14 +188,14 @@ struct Kid {
     stage: Option<Stage>,
     /// Whether it is up and its supervisor has not heard of it.
     unheard: bool,
-    /// Whether it was asked to stop and has not seen that.
-    asked: bool,
+    /// What it was told and has not seen.
+    told: Option<Told>,
     /// Who waits for it to be gone.
     callers: Vec<Who>,
 }
 
 /// What the supervisor takes a child to be doing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// Its spec is kept, it does not run.
     Down,
@@ -205,14 +208,14 @@ enum State {
     Leaving { how: Leaving, why: Why, on: Option<Account> },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Leaving {
     Asked { kill: Option<u64> },
     Killed { grace: u64 },
     Stuck,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Why {
     /// Somebody wants it gone.
     Wanted,
@@ -223,7 +226,7 @@ enum Why {
 }
 
 /// On whose account a child is started.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Account {
     Initial,
     Caller { who: Who, fresh: bool },
@@ -232,7 +235,7 @@ enum Account {
 }
 
 /// What a child does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// It has a task, which has not run yet.
     Spawned,
@@ -246,7 +249,14 @@ enum Stage {
     Lingers { until: u64, end: End },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Told {
+    Stop,
+    /// Whatever else it was about to do, it does no more.
+    Kill,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Group {
     /// The slot of its first member.
     from: usize,
@@ -264,7 +274,8 @@ enum Timer {
     Wanted,
     Pod,
     Heard(usize),
-    Asked(usize),
+    Sees(usize),
+    Knock,
     State(usize),
     Stage(usize),
 }
@@ -277,12 +288,42 @@ enum NotUp {
 }
 
 /// How many ways things may have gone before we do not care any more.
-pub const TOO_MANY: usize = 4000;
+pub const TOO_MANY: usize = 2000;
+
+/// A pod's status, as it can be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Status {
+    Starting,
+    Active,
+    Stopping,
+    Stuck,
+}
+
+impl From<Status> for PodStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Starting => Self::Starting,
+            Status::Active => Self::Active,
+            Status::Stopping => Self::Stopping,
+            Status::Stuck => Self::Stuck,
+        }
+    }
+}
+
+/// What is left of the order in which children of one pod came and went: each child's own.
+pub fn by_child(log: &[Line]) -> Vec<Line> {
+    let mut log = log.to_vec();
+    log.sort_by_key(|line| match line {
+        Line::Permit | Line::PermitBack => None,
+        Line::Init(kid, _) | Line::Up(kid, _) | Line::Terminate(kid, _) | Line::Gone(kid, _) => Some(*kid),
+    });
+    log
+}
 
 /// Every way in which things may go up to a moment: what is due, and what calls there are, in any order.
 fn explore<'a>(begin: Vec<(Life, Vec<(usize, &'a Call)>)>, moment: u64) -> (Vec<Life>, bool) {
     let (mut open, mut ends, mut is_open) = (begin, Vec::new(), false);
-    let mut met: Vec<(Life, usize)> = Vec::new();
+    let mut met: HashSet<(Life, usize)> = HashSet::new();
     while let Some((mut life, calls)) = open.pop() {
         let timers = life.timers();
         let next = timers.iter().map(|(at, _)| *at).min().filter(|at| *at <= moment);
@@ -317,11 +358,13 @@ fn explore<'a>(begin: Vec<(Life, Vec<(usize, &'a Call)>)>, moment: u64) -> (Vec<
             1 => open.append(&mut ways),
             _ => {
                 is_open = true;
-                for (life, calls) in ways {
-                    let key = (life, calls.iter().map(|(number, _)| number + 1).sum());
-                    if !met.contains(&key) {
-                        met.push(key.clone());
-                        open.push((key.0, calls));
+                for (mut life, calls) in ways {
+                    // The order between children is not looked at then, so ways that differ in that alone are one.
+                    life.out.log = by_child(&life.out.log);
+                    life.out.answers.sort_unstable();
+                    let left = calls.iter().map(|(number, _)| 1 << (number % 64)).sum();
+                    if met.insert((life.clone(), left)) {
+                        open.push((life, calls));
                     }
                 }
                 if met.len() > TOO_MANY {
@@ -338,7 +381,7 @@ fn explore<'a>(begin: Vec<(Life, Vec<(usize, &'a Call)>)>, moment: u64) -> (Vec<
 impl Life {
     pub fn new(plan: PodPlan) -> Self {
         Self {
-            plan,
+            plan: Rc::new(plan),
             now: 0,
             stream: false,
             store: Store::Answers,
@@ -359,7 +402,7 @@ impl Life {
             pod.kids.iter().filter(here).map(|kid| (kid.plan.id, kid.run)).collect();
         registered.sort_unstable();
         let kids = (!pod.closed).then_some(kids);
-        let pod_seen = PodSeen { status: pod.status, restarts: pod.restarts, kids };
+        let pod_seen = PodSeen { status: pod.status.into(), restarts: pod.restarts, kids };
         Seen { pod: Some(pod_seen), registered, permits: usize::from(pod.permit) }
     }
 
@@ -404,7 +447,7 @@ impl Life {
             Op::StopWith(_) => self.stop(who, "because"),
             Op::Restart(_) => self.restart_pod(who),
             Op::Revoke(_) => self.revoke(),
-            Op::StartChild(_, plan) => self.child_op(who, ChildOp::Start(plan.clone())),
+            Op::StartChild(_, plan) => self.child_op(who, ChildOp::Start(Rc::new(plan.clone()))),
             Op::TerminateChild(_, kid) => self.child_op(who, ChildOp::Terminate(*kid)),
             Op::RestartChild(_, kid) => self.child_op(who, ChildOp::Restart(*kid)),
             Op::DeleteChild(_, kid) => self.child_op(who, ChildOp::Delete(*kid)),
@@ -446,7 +489,7 @@ impl Life {
         match &self.pod {
             _ if self.draining => self.answer(who, "draining"),
             Some(pod) => {
-                let answer = format!("already started, {}", pod.status);
+                let answer = format!("already started, {}", PodStatus::from(pod.status));
                 self.answer(who, answer);
             }
             None => self.reserve(who),
@@ -492,7 +535,7 @@ impl Life {
             return;
         }
         for plan in &self.plan.kids {
-            pod.add(plan.clone(), State::Pending);
+            pod.add(Rc::new(plan.clone()), State::Pending);
         }
         pod.phase = Phase::Starting { until: self.now + self.plan.start_timeout };
         self.advance_start();
@@ -501,7 +544,7 @@ impl Life {
     fn stop(&mut self, who: Who, said: &'static str) {
         match &mut self.pod {
             None => self.answer(who, "not running"),
-            Some(pod) if pod.status == PodStatus::Stuck => {
+            Some(pod) if pod.status == Status::Stuck => {
                 let answer = pod.stuck_answer();
                 self.answer(who, answer);
             }
@@ -514,8 +557,8 @@ impl Life {
 
     /// Shows at once; the pod itself does the rest.
     fn stop_pod(&mut self, said: &'static str) {
-        let Some(pod) = self.pod.as_mut().filter(|pod| pod.status != PodStatus::Stuck) else { return };
-        pod.status = PodStatus::Stopping;
+        let Some(pod) = self.pod.as_mut().filter(|pod| pod.status != Status::Stuck) else { return };
+        pod.status = Status::Stopping;
         if !pod.stop_seen {
             pod.stop_wanted.get_or_insert(said);
         }
@@ -551,8 +594,8 @@ impl Life {
     /// The pod says, once, that it is to stop.
     fn stopping(&mut self, said: &'static str) {
         let Some(pod) = &mut self.pod else { return };
-        if pod.status != PodStatus::Stuck {
-            pod.status = PodStatus::Stopping;
+        if pod.status != Status::Stuck {
+            pod.status = Status::Stopping;
         }
         if !std::mem::replace(&mut pod.stop_said, true) {
             self.out.events.push(Event::Stopping(said));
@@ -564,7 +607,7 @@ impl Life {
             _ if self.draining => self.answer(who, "draining"),
             None => self.reserve(who),
             Some(pod) if self.successor.is_some() => {
-                let answer = format!("already started, {}", pod.status);
+                let answer = format!("already started, {}", PodStatus::from(pod.status));
                 self.answer(who, answer);
             }
             Some(_) => {
@@ -577,7 +620,7 @@ impl Life {
     fn successor_begins(&mut self) {
         let Some(successor) = &mut self.successor else { return };
         successor.told = true;
-        match self.pod.as_ref().filter(|pod| pod.status == PodStatus::Stuck) {
+        match self.pod.as_ref().filter(|pod| pod.status == Status::Stuck) {
             Some(pod) => {
                 let (who, answer) = (successor.who, format!("old {}", pod.stuck_answer()));
                 self.successor = None;
@@ -589,7 +632,7 @@ impl Life {
 
     /// The right to run is lost: all of the pod is killed at once.
     fn revoke(&mut self) {
-        let lost = |pod: &&mut Pod| pod.permit && !pod.stalled && pod.phase != Phase::Over;
+        let lost = |pod: &&mut Pod| pod.permit && !pod.closed && pod.phase != Phase::Over;
         let Some(pod) = self.pod.as_mut().filter(lost) else { return };
         (pod.reason, pod.failure) = ("revoked", "ended".into());
         self.stopping("revoked");
@@ -613,8 +656,8 @@ impl Life {
         for who in pod.stoppers {
             self.answer(who, "ok");
         }
-        for waiting in pod.waiting {
-            self.answer(waiting.who, "closed");
+        for (who, _) in pod.knocking {
+            self.answer(who, "closed");
         }
         match self.successor.take() {
             Some(successor) if self.draining => self.answer(successor.who, "draining"),
@@ -640,7 +683,7 @@ impl Life {
         if let Some(slot) = pod.kids.iter().find(|kid| kid.state == State::Pending).map(|kid| kid.slot) {
             return self.begin_start(slot, Account::Initial);
         }
-        (pod.phase, pod.status, pod.was_active) = (Phase::Up, PodStatus::Active, true);
+        (pod.phase, pod.status, pod.was_active) = (Phase::Up, Status::Active, true);
         let (starter, early) = (pod.starter.take(), std::mem::take(&mut pod.early));
         self.out.events.push(Event::Active);
         self.answer(starter, "ok");
@@ -823,7 +866,7 @@ impl Life {
         let closed = pod.closed;
         let Some(kid) = pod.kid(slot) else { return };
         let Some(Stage::Lingers { end, .. }) = kid.stage.take() else { return };
-        kid.asked = false;
+        kid.told = None;
         let (id, run) = (kid.plan.id, kid.run);
         let (callers, state) =
             (std::mem::take(&mut kid.callers), std::mem::replace(&mut kid.state, State::Down));
@@ -1032,7 +1075,7 @@ impl Life {
         if std::mem::replace(&mut pod.stalled, true) {
             return;
         }
-        pod.status = PodStatus::Stuck;
+        pod.status = Status::Stuck;
         self.out.events.push(Event::Stuck(pod.stuck.clone()));
         let answer = pod.stuck_answer();
         let (starter, stoppers) = (pod.starter.take(), std::mem::take(&mut pod.stoppers));
@@ -1078,19 +1121,20 @@ impl Life {
         };
         self.leave(slot, Leaving::Asked { kill }, Why::Wanted);
         if let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) {
-            kid.asked = true;
+            kid.told = Some(Told::Stop);
         }
     }
 
-    /// The child sees that it is to stop.
-    fn sees_stop(&mut self, slot: usize) {
+    /// A child sees what it was told.
+    fn sees(&mut self, slot: usize) {
         let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
-        kid.asked = false;
-        let deaf = kid.plan.deaf;
-        match self.kid(slot).and_then(|kid| kid.stage.clone()) {
-            Some(Stage::Spawned) => self.never_ran(slot),
-            Some(Stage::Init { .. }) => self.let_go(slot, End::Shutdown),
-            Some(Stage::Run | Stage::Told(_) | Stage::Hanging) if !deaf => {
+        let (told, deaf) = (kid.told.take(), kid.plan.deaf);
+        match (told, &kid.stage) {
+            (_, Some(Stage::Spawned)) => self.never_ran(slot),
+            (_, None | Some(Stage::Lingers { .. })) => {}
+            (Some(Told::Kill), _) => self.let_go(slot, End::Killed),
+            (_, Some(Stage::Init { .. })) => self.let_go(slot, End::Shutdown),
+            (_, Some(Stage::Run | Stage::Told(_) | Stage::Hanging)) if !deaf => {
                 self.terminate(slot, End::Shutdown, None);
             }
             _ => {}
@@ -1123,12 +1167,7 @@ impl Life {
 
     fn abort(&mut self, slot: usize) {
         if let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) {
-            kid.asked = false;
-        }
-        match self.kid(slot).and_then(|kid| kid.stage.as_ref()) {
-            Some(Stage::Spawned) => self.never_ran(slot),
-            Some(Stage::Lingers { .. }) | None => {}
-            Some(_) => self.let_go(slot, End::Killed),
+            kid.told = Some(Told::Kill);
         }
     }
 
@@ -1172,6 +1211,9 @@ impl Life {
         let stopping = self.is_stopping();
         match &mut self.pod {
             None => self.answer(who, "no pod"),
+            Some(pod) if matches!(pod.phase, Phase::Reserved | Phase::Admitting { .. }) => {
+                pod.knocking.push((who, op));
+            }
             Some(_) if stopping => self.answer(who, "closed"),
             Some(pod) => pod.waiting.push(Waiting { who, op, behind: Behind::Child }),
         }
@@ -1292,6 +1334,9 @@ impl Life {
         if pod.stop_wanted.is_some() {
             timers.push((self.now, Timer::Wanted));
         }
+        if !(pod.knocking.is_empty() || matches!(pod.phase, Phase::Reserved | Phase::Admitting { .. })) {
+            timers.push((self.now, Timer::Knock));
+        }
         match pod.phase {
             Phase::Reserved | Phase::Over => timers.push((self.now, Timer::Pod)),
             Phase::Admitting { until } | Phase::Starting { until } => timers.push((until, Timer::Pod)),
@@ -1311,15 +1356,16 @@ impl Life {
             if kid.unheard {
                 timers.push((self.now, Timer::Heard(kid.slot)));
             }
-            if kid.asked {
-                timers.push((self.now, Timer::Asked(kid.slot)));
+            if kid.told.is_some() {
+                timers.push((self.now, Timer::Sees(kid.slot)));
             }
             let stage = match &kid.stage {
-                Some(Stage::Spawned | Stage::Told(_)) => Some(self.now),
+                Some(Stage::Spawned | Stage::Told(_)) if kid.told != Some(Told::Kill) => Some(self.now),
+                Some(Stage::Init { .. } | Stage::Terminate { .. }) if kid.told == Some(Told::Kill) => None,
                 Some(
                     Stage::Init { until, .. } | Stage::Terminate { until, .. } | Stage::Lingers { until, .. },
                 ) => Some(*until),
-                Some(Stage::Run | Stage::Hanging) | None => None,
+                Some(_) | None => None,
             };
             timers.extend(stage.map(|at| (at, Timer::Stage(kid.slot))));
         }
@@ -1332,7 +1378,11 @@ impl Life {
             Timer::Successor => self.successor_begins(),
             Timer::Wanted => self.stop_seen(),
             Timer::Heard(slot) => self.up(slot),
-            Timer::Asked(slot) => self.sees_stop(slot),
+            Timer::Sees(slot) => self.sees(slot),
+            Timer::Knock => {
+                let (who, op) = pod.knocking.remove(0);
+                self.child_op(who, op);
+            }
             Timer::Pod => match &mut pod.phase {
                 Phase::Reserved => self.pod_begins(),
                 Phase::Over => self.pod_ends(),
@@ -1386,7 +1436,7 @@ impl Life {
 impl Pod {
     fn new(starter: Who) -> Self {
         Self {
-            status: PodStatus::Starting,
+            status: Status::Starting,
             phase: Phase::Reserved,
             kids: Vec::new(),
             next_slot: 0,
@@ -1395,6 +1445,7 @@ impl Pod {
             group: None,
             early: Vec::new(),
             waiting: Vec::new(),
+            knocking: Vec::new(),
             starter,
             stoppers: Vec::new(),
             announced: false,
@@ -1412,7 +1463,7 @@ impl Pod {
     }
 
     /// At the end of the order.
-    fn add(&mut self, plan: KidPlan, state: State) -> usize {
+    fn add(&mut self, plan: Rc<KidPlan>, state: State) -> usize {
         let slot = self.next_slot;
         self.next_slot += 1;
         self.kids.push(Kid {
@@ -1425,7 +1476,7 @@ impl Pod {
             state,
             stage: None,
             unheard: false,
-            asked: false,
+            told: None,
             callers: Vec::new(),
         });
         slot
@@ -1440,13 +1491,12 @@ impl Pod {
         let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
         let stop = matches!(op, ChildOp::Terminate(_));
         match self.phase {
-            Phase::Reserved | Phase::Admitting { .. } | Phase::Over => return Some(Behind::Child),
             // All but the stop of a child that is up or coming up.
             Phase::Starting { .. } => {
                 let pending = kid.is_some_and(|kid| kid.state == State::Pending);
                 return (!stop || pending || before == Behind::InitialStart).then_some(Behind::InitialStart);
             }
-            Phase::Up | Phase::Stopping { .. } => {}
+            _ => {}
         }
         if let Some(group) = &self.group {
             // A new child, and what is asked of a member that is down.

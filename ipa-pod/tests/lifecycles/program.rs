@@ -3,6 +3,8 @@
 //! Everything is small and plain: a task and a child are a number with a name, all times are milliseconds. Any program makes sense,
 //! so that shrinking may take away what it likes: a call that has nothing to act on is answered with an error, or does nothing.
 
+use std::hash::{Hash, Hasher};
+
 use ipa_supervisor::{AutoShutdown, Restart, Strategy};
 
 /// The tasks that programs are about, by number.
@@ -17,7 +19,7 @@ pub type Task = usize;
 /// A child's id, by number.
 pub type KidId = usize;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// One for each task: the task's number is its place.
     pub pods: Vec<PodPlan>,
@@ -27,7 +29,7 @@ pub struct Program {
 }
 
 /// How a pod is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPlan {
     pub strategy: Strategy,
     pub auto_shutdown: AutoShutdown,
@@ -40,7 +42,7 @@ pub struct PodPlan {
 }
 
 /// How a child is made, and how it behaves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KidPlan {
     pub id: KidId,
     pub restart: Restart,
@@ -63,7 +65,7 @@ pub struct KidPlan {
     pub fault: Option<Fault>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stop {
     Within(u64),
     Infinity,
@@ -71,20 +73,20 @@ pub enum Stop {
 }
 
 /// A bug that a child shows whenever it ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     TerminatePanics,
     DropPanics,
 }
 
 /// A call, and whether its future is dropped after so many looks at it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub op: Op,
     pub dropped: Option<u8>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     Stream(Task),
     NoStream(Task),
@@ -112,7 +114,7 @@ pub enum Op {
     Edge(Task, u64),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum How {
     Normal,
     Shutdown,
@@ -122,7 +124,7 @@ pub enum How {
     Hang,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Init {
     Slow(u64),
     Ignore,
@@ -132,7 +134,7 @@ pub enum Init {
 }
 
 /// What the store does when it is asked whether a task may run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Store {
     Answers,
     Slow(u64),
@@ -141,7 +143,7 @@ pub enum Store {
 }
 
 /// How it all ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finale {
     Drain,
     Shutdown,
@@ -273,5 +275,16 @@ impl Op {
     /// Whether one look at the call is enough for it to have been made.
     pub fn begins_at_once(&self) -> bool {
         matches!(self, Self::Start(_) | Self::Stop(_) | Self::StopWith(_))
+    }
+}
+
+// Of plans that are not the same no two are met in one place.
+impl Hash for PodPlan {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Hash for KidPlan {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
     }
 }

@@ -1,6 +1,5 @@
 //! Children, a store and a pod factory that do as a program says, and write down what happens to them.
 
-use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -275,14 +274,4 @@ pub fn number_of(task: &TaskId) -> Task {
 
 pub fn kid_of(id: &ipa_supervisor::ChildId) -> KidId {
     KIDS.iter().position(|name| *name == id.as_str()).unwrap()
-}
-
-/// What is left of the order in which children of one pod came and went, when it was open: each child's own.
-pub fn by_child(log: &[Line]) -> VecDeque<Line> {
-    let mut log: VecDeque<Line> = log.iter().copied().collect();
-    log.make_contiguous().sort_by_key(|line| match line {
-        Line::Permit | Line::PermitBack => None,
-        Line::Init(kid, _) | Line::Up(kid, _) | Line::Terminate(kid, _) | Line::Gone(kid, _) => Some(*kid),
-    });
-    log
 }
