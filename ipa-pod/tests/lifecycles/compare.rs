@@ -89,8 +89,7 @@ impl Both<'_> {
             let here = |call: &Call| call.op.task().is_none_or(|of| of == task);
             let calls = calls.iter().enumerate().filter(|(_, call)| here(call));
             let calls: Vec<(usize, &Call)> = calls.map(|(n, call)| (first + n, *call)).collect();
-            open.push(calls.len() > 1);
-            pass(lives, |life| life.together(calls.clone()));
+            open.push(pass(lives, |life| life.together(calls.clone())));
         }
         self.compare(&open).await
     }

@@ -271,6 +271,7 @@ struct Group {
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Successor,
+    Stuck,
     Wanted,
     Pod,
     Heard(usize),
@@ -544,10 +545,6 @@ impl Life {
     fn stop(&mut self, who: Who, said: &'static str) {
         match &mut self.pod {
             None => self.answer(who, "not running"),
-            Some(pod) if pod.status == Status::Stuck => {
-                let answer = pod.stuck_answer();
-                self.answer(who, answer);
-            }
             Some(pod) => {
                 pod.stoppers.push(who);
                 self.stop_pod(said);
@@ -620,14 +617,7 @@ impl Life {
     fn successor_begins(&mut self) {
         let Some(successor) = &mut self.successor else { return };
         successor.told = true;
-        match self.pod.as_ref().filter(|pod| pod.status == Status::Stuck) {
-            Some(pod) => {
-                let (who, answer) = (successor.who, format!("old {}", pod.stuck_answer()));
-                self.successor = None;
-                self.answer(who, answer);
-            }
-            None => self.stop_pod("restart"),
-        }
+        self.stop_pod("restart");
     }
 
     /// The right to run is lost: all of the pod is killed at once.
@@ -1078,11 +1068,17 @@ impl Life {
         pod.status = Status::Stuck;
         self.out.events.push(Event::Stuck(pod.stuck.clone()));
         let answer = pod.stuck_answer();
-        let (starter, stoppers) = (pod.starter.take(), std::mem::take(&mut pod.stoppers));
+        let starter = pod.starter.take();
         if !pod.was_active {
             (pod.closed, pod.reason) = (true, "failed");
         }
-        self.answer(starter, answer.clone());
+        self.answer(starter, answer);
+    }
+
+    /// Whoever waits for the end of a pod that is stuck sees that.
+    fn see_stuck(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        let (stoppers, answer) = (std::mem::take(&mut pod.stoppers), pod.stuck_answer());
         for who in stoppers {
             self.answer(who, answer.clone());
         }
@@ -1331,6 +1327,10 @@ impl Life {
         if self.successor.as_ref().is_some_and(|successor| !successor.told) {
             timers.push((self.now, Timer::Successor));
         }
+        let told = self.successor.as_ref().is_some_and(|successor| successor.told);
+        if pod.status == Status::Stuck && (told || !pod.stoppers.is_empty()) {
+            timers.push((self.now, Timer::Stuck));
+        }
         if pod.stop_wanted.is_some() {
             timers.push((self.now, Timer::Wanted));
         }
@@ -1376,6 +1376,7 @@ impl Life {
         let Some(pod) = &mut self.pod else { return };
         match timer {
             Timer::Successor => self.successor_begins(),
+            Timer::Stuck => self.see_stuck(),
             Timer::Wanted => self.stop_seen(),
             Timer::Heard(slot) => self.up(slot),
             Timer::Sees(slot) => self.sees(slot),
