@@ -169,7 +169,8 @@ enum Behind {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ChildOp {
-    Start(Rc<KidPlan>),
+    /// The place in the order is that of the call.
+    Start(Rc<KidPlan>, usize),
     Terminate(KidId),
     Restart(KidId),
     Delete(KidId),
@@ -276,7 +277,7 @@ enum Timer {
     Pod,
     Heard(usize),
     Sees(usize),
-    Knock,
+    Knock(usize),
     State(usize),
     Stage(usize),
 }
@@ -448,7 +449,7 @@ impl Life {
             Op::StopWith(_) => self.stop(who, "because"),
             Op::Restart(_) => self.restart_pod(who),
             Op::Revoke(_) => self.revoke(),
-            Op::StartChild(_, plan) => self.child_op(who, ChildOp::Start(Rc::new(plan.clone()))),
+            Op::StartChild(_, plan) => self.child_op(who, ChildOp::Start(Rc::new(plan.clone()), 0)),
             Op::TerminateChild(_, kid) => self.child_op(who, ChildOp::Terminate(*kid)),
             Op::RestartChild(_, kid) => self.child_op(who, ChildOp::Restart(*kid)),
             Op::DeleteChild(_, kid) => self.child_op(who, ChildOp::Delete(*kid)),
@@ -536,7 +537,8 @@ impl Life {
             return;
         }
         for plan in &self.plan.kids {
-            pod.add(Rc::new(plan.clone()), State::Pending);
+            let slot = pod.slot();
+            pod.add(slot, Rc::new(plan.clone()), State::Pending);
         }
         pod.phase = Phase::Starting { until: self.now + self.plan.start_timeout };
         self.advance_start();
@@ -1172,12 +1174,12 @@ impl Life {
         let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
         let State::Leaving { why, on, .. } = std::mem::replace(&mut kid.state, State::Down) else { return };
         let (id, run, callers) = (kid.plan.id, kid.run, std::mem::take(&mut kid.callers));
+        let initial = on == Some(Account::Initial) && self.is_initial_start();
         let (kept, over) = match on {
             Some(Account::Caller { who, fresh }) => (Some(Account::Caller { who: None, fresh }), Some(who)),
             Some(Account::Initial) => (None, None),
             other => (other, None),
         };
-        let initial = kept.is_none() && self.is_initial_start();
         let Some(kid) = self.pod.as_mut().and_then(|pod| pod.kid(slot)) else { return };
         kid.state = State::Leaving { how: Leaving::Stuck, why, on: kept };
         if let Some(pod) = &mut self.pod {
@@ -1211,7 +1213,13 @@ impl Life {
                 pod.knocking.push((who, op));
             }
             Some(_) if stopping => self.answer(who, "closed"),
-            Some(pod) => pod.waiting.push(Waiting { who, op, behind: Behind::Child }),
+            Some(pod) => {
+                let op = match op {
+                    ChildOp::Start(plan, _) => ChildOp::Start(plan, pod.slot()),
+                    op => op,
+                };
+                pod.waiting.push(Waiting { who, op, behind: Behind::Child });
+            }
         }
     }
 
@@ -1246,18 +1254,18 @@ impl Life {
         };
         let stuck = kid.map(|kid| format!("stuck {}", name(kid.plan.id, kid.run))).unwrap_or_default();
         let answer = match (op, shown) {
-            (ChildOp::Start(plan), None) => {
+            (ChildOp::Start(plan, slot), None) => {
                 if plan.significant && self.plan.auto_shutdown == AutoShutdown::Never {
                     return self.answer(who, "makes no sense");
                 }
-                let slot = pod.add(plan, State::Down);
+                pod.add(slot, plan, State::Down);
                 return self.begin_start(slot, Account::Caller { who, fresh: true });
             }
             (ChildOp::Terminate(_), Some(_)) => return self.terminate_child(who, slot),
             (_, None) => "not found",
             (_, Some(ChildState::Stuck)) => return self.answer(who, stuck),
-            (ChildOp::Start(_), Some(ChildState::Running)) => "already started",
-            (ChildOp::Start(_), Some(_)) => "already present",
+            (ChildOp::Start(..), Some(ChildState::Running)) => "already started",
+            (ChildOp::Start(..), Some(_)) => "already present",
             (_, Some(ChildState::Running)) => "running",
             (_, Some(ChildState::Restarting)) => "restarting",
             (ChildOp::Restart(_), Some(_)) => {
@@ -1335,7 +1343,7 @@ impl Life {
             timers.push((self.now, Timer::Wanted));
         }
         if !(pod.knocking.is_empty() || matches!(pod.phase, Phase::Reserved | Phase::Admitting { .. })) {
-            timers.push((self.now, Timer::Knock));
+            timers.extend((0..pod.knocking.len()).map(|n| (self.now, Timer::Knock(n))));
         }
         match pod.phase {
             Phase::Reserved | Phase::Over => timers.push((self.now, Timer::Pod)),
@@ -1380,8 +1388,8 @@ impl Life {
             Timer::Wanted => self.stop_seen(),
             Timer::Heard(slot) => self.up(slot),
             Timer::Sees(slot) => self.sees(slot),
-            Timer::Knock => {
-                let (who, op) = pod.knocking.remove(0);
+            Timer::Knock(n) => {
+                let (who, op) = pod.knocking.remove(n);
                 self.child_op(who, op);
             }
             Timer::Pod => match &mut pod.phase {
@@ -1463,11 +1471,14 @@ impl Pod {
         }
     }
 
-    /// At the end of the order.
-    fn add(&mut self, plan: Rc<KidPlan>, state: State) -> usize {
-        let slot = self.next_slot;
+    /// The next place in the order.
+    fn slot(&mut self) -> usize {
         self.next_slot += 1;
-        self.kids.push(Kid {
+        self.next_slot
+    }
+
+    fn add(&mut self, slot: usize, plan: Rc<KidPlan>, state: State) {
+        let kid = Kid {
             slot,
             plan,
             run: 0,
@@ -1479,8 +1490,9 @@ impl Pod {
             unheard: false,
             told: None,
             callers: Vec::new(),
-        });
-        slot
+        };
+        let place = self.kids.partition_point(|other| other.slot < slot);
+        self.kids.insert(place, kid);
     }
 
     fn kid(&mut self, slot: usize) -> Option<&mut Kid> {
@@ -1502,7 +1514,7 @@ impl Pod {
         if let Some(group) = &self.group {
             // A new child, and what is asked of a member that is down.
             let down = |kid: &Kid| kid.slot >= group.from && kid.state == State::Down;
-            let new = matches!(op, ChildOp::Start(_));
+            let new = matches!(op, ChildOp::Start(..));
             if before == Behind::Group || new || !stop && kid.is_some_and(down) {
                 return Some(Behind::Group);
             }
@@ -1556,7 +1568,7 @@ impl Kid {
 impl ChildOp {
     fn id(&self) -> KidId {
         match self {
-            Self::Start(plan) => plan.id,
+            Self::Start(plan, _) => plan.id,
             Self::Terminate(id) | Self::Restart(id) | Self::Delete(id) => *id,
         }
     }
