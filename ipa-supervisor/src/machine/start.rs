@@ -111,7 +111,7 @@ impl<Tag> Machine<Tag> {
             ChildState::Restarting => Refusal::Restarting,
             ChildState::Stuck => Refusal::Stuck(vec![StuckChild(slot.child(id))]),
             ChildState::Starting | ChildState::Stopping => {
-                return self.wait_behind(id, Command { tag, caller, op: Op::Restart(Target::Slot(id)) });
+                return self.wait_behind(id, Command { tag, caller, op: Op::Restart(target) });
             }
         };
         self.reply(tag, Err(refusal));
@@ -130,7 +130,7 @@ impl<Tag> Machine<Tag> {
             ChildState::Restarting => Err(Refusal::Restarting),
             ChildState::Stuck => Err(Refusal::Stuck(vec![StuckChild(slot.child(id))])),
             ChildState::Starting | ChildState::Stopping => {
-                return self.wait_behind(id, Command { tag, caller, op: Op::Delete(Target::Slot(id)) });
+                return self.wait_behind(id, Command { tag, caller, op: Op::Delete(target) });
             }
         };
         self.reply(tag, result);

@@ -329,3 +329,15 @@ fn a_stop_refuses_what_waits_for_a_child() {
     assert_eq!(rig.shutdown("shutdown"), ["restart: ShuttingDown", "forget a", "start: ShuttingDown"]);
     assert_eq!(rig.stops("a"), ["terminate: done", "shutdown: done", "exit shutdown"]);
 }
+
+/// ST-17 what waits behind a stop is about the id, whichever child has it by then.
+#[test]
+fn an_id_that_is_given_to_another_child_meanwhile() {
+    let mut rig = Rig::running(options(), [temporary("a")]);
+    rig.terminate("t", "a");
+    assert_eq!(rig.start("start", permanent("a")), [""; 0]);
+    assert_eq!(rig.restart("restart", "a"), [""; 0]);
+    assert_eq!(rig.delete("delete", "a"), [""; 0]);
+    assert_eq!(rig.stops("a"), ["t: done", "forget a", "start a#1"]);
+    assert_eq!(rig.up("a"), ["start: up a#1", "restart: Running", "delete: Running"]);
+}
