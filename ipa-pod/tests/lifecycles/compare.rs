@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use ipa_pod::PodStatus;
+use ipa_supervisor::Strategy;
 
-use crate::model::{Event, Life, Line, Out, Seen, by_child};
+use crate::model::{End, Event, Life, Line, Out, Seen, by_child};
 use crate::program::*;
 use crate::stack::{Idle, Stack};
 
@@ -20,7 +21,20 @@ pub fn run(program: &Program, tally: &mut Tally) -> Result<(), String> {
     runtime.block_on(async {
         let stack = Stack::new(&program.pods, idle).await;
         let lives = program.pods.iter().map(|plan| vec![Life::new(plan.clone())]).collect();
-        let both = Both { stack, lives, now: 0, task_of: Vec::new(), finale: None, tally };
+        let faulty = |plan: &PodPlan| {
+            plan.kids.iter().filter(|kid| kid.fault.is_some()).map(|kid| kid.id).collect()
+        };
+        let both = Both {
+            stack,
+            lives,
+            now: 0,
+            task_of: Vec::new(),
+            finale: None,
+            totals: (0, 0, 0),
+            strategies: program.pods.iter().map(|plan| plan.strategy).collect(),
+            faulty: program.pods.iter().map(faulty).collect(),
+            tally,
+        };
         both.run(program).await
     })
 }
@@ -34,6 +48,11 @@ struct Both<'a> {
     task_of: Vec<Option<Task>>,
     /// What the call at the end was answered.
     finale: Option<String>,
+    /// How many pods became active, how many of those have ended, and how many restarts there were, as published.
+    totals: (u64, u64, u64),
+    strategies: Vec<Strategy>,
+    /// The planned children of each task that crash as they end.
+    faulty: Vec<Vec<KidId>>,
     tally: &'a mut Tally,
 }
 
@@ -77,12 +96,11 @@ impl Both<'_> {
             match call.op {
                 Op::End(_, _, How::Error) if heard => self.count("crashes by error", 1),
                 Op::End(_, _, How::Panic) if heard => self.count("crashes by panic", 1),
-                Op::End(_, _, How::Hang) if heard => self.count("hangs", 1),
                 _ => {}
             }
-            self.count("dropped calls", u64::from(call.looks().is_some()));
+            self.count("calls dropped", u64::from(call.looks().is_some()));
         }
-        self.count("groups", u64::from(calls.len() > 1));
+        self.count("calls together", u64::from(calls.len() > 1));
         self.stack.rest(self.now).await;
         let mut open = Vec::new();
         for (task, lives) in self.lives.iter_mut().enumerate() {
@@ -102,7 +120,7 @@ impl Both<'_> {
         for lives in &mut self.lives {
             open.push(pass(lives, |life| life.run_to(moment)));
         }
-        self.count("open orders", open.iter().filter(|open| **open).count() as u64);
+        self.count("orders left open", open.iter().filter(|open| **open).count() as u64);
         self.compare(&open).await
     }
 
@@ -115,7 +133,7 @@ impl Both<'_> {
         }
         for (task, real) in outs.into_iter().enumerate() {
             let seen = self.stack.seen(task).await?;
-            self.note(&real);
+            self.note(task, &real);
             let lives = &mut self.lives[task];
             if lives.is_empty() {
                 continue;
@@ -151,27 +169,44 @@ impl Both<'_> {
         Ok(())
     }
 
-    fn note(&mut self, real: &Out) {
+    fn note(&mut self, task: Task, real: &Out) {
         for event in &real.events {
             match event {
                 Event::Starting => self.count("pods", 1),
-                Event::ChildRestarted(..) => self.count("restarts", 1),
+                Event::Active => self.totals.0 += 1,
+                Event::ChildRestarted(_, _, end) => {
+                    self.totals.2 += 1;
+                    self.count("restarts", 1);
+                    if *end == End::Killed {
+                        self.count("crashes by silence", 1);
+                    }
+                    if self.strategies[task] != Strategy::OneForOne {
+                        self.count("group restarts", 1);
+                    }
+                }
                 Event::Stopping("too many restarts") => self.count("pods given up", 1),
-                Event::Stopping("significant") => self.count("pods ended by a significant child", 1),
+                Event::Stopping("significant") => self.count("pods ended by significant children", 1),
+                Event::Stopping(_) => {}
                 Event::Stuck(_) => self.count("pods stuck", 1),
-                _ => {}
+                Event::Ended { was_active, .. } => self.totals.1 += u64::from(*was_active),
             }
         }
         for (_, answer) in &real.answers {
-            match answer.split(' ').next() {
-                Some("stuck") => self.count("answers: stuck", 1),
-                Some("cancelled") => self.count("answers: cancelled", 1),
-                Some("timed") => self.count("answers: timed out", 1),
-                Some("child") => self.count("answers: child failed", 1),
-                _ => {}
+            if answer.starts_with("stuck") {
+                self.count("stuck children", 1);
+            } else if answer == "cancelled" {
+                self.count("starts cancelled", 1);
+            } else if answer.contains("timed out") {
+                self.count("starts timed out", 1);
+            } else if answer.contains("failed") {
+                self.count("starts failed", 1);
             }
         }
-        self.count("child starts", real.log.iter().filter(|line| matches!(line, Line::Init(..))).count() as u64);
+        let faults = real.log.iter().filter(|line| match line {
+            Line::Gone(kid, _) => self.faulty[task].contains(kid),
+            _ => false,
+        });
+        self.count("ends by a crash in drop or terminate", faults.count() as u64);
     }
 
     async fn end(&mut self, finale: Finale) -> Result<(), String> {
@@ -183,7 +218,6 @@ impl Both<'_> {
             },
             1,
         );
-        let stats = self.stack.stats();
         self.stack.finish(usize::MAX, finale);
         for lives in &mut self.lives {
             lives.iter_mut().for_each(|life| life.close(finale));
@@ -197,6 +231,14 @@ impl Both<'_> {
         if self.finale.is_none() && finale != Finale::Drop {
             return Err("the call at the end was not answered".into());
         }
+        if finale != Finale::Drop {
+            let stats = self.stack.stats();
+            let totals = (stats.started_total, stats.ended_total, stats.child_restarts_total);
+            let now = stats.starting + stats.active + stats.stopping + stats.stuck;
+            if (totals, now) != (self.totals, 0) {
+                return Err(format!("pods active, ended, and restarts: {:?} were published, {stats:?}", self.totals));
+            }
+        }
         self.stack.drop_handle();
         self.stack.rest(self.now).await;
         let (tasks, entries) = (Stack::tasks(), self.stack.entries());
@@ -206,8 +248,10 @@ impl Both<'_> {
         if let Some(task) = (0..TASKS.len()).find(|task| self.lives[*task].iter().any(|life| life.seen() != Seen::default())) {
             return Err(format!("{} should still have a pod", TASKS[task]));
         }
-        let _ = stats;
-        Ok(())
+        match self.stack.holders() {
+            0 => Ok(()),
+            holders => Err(format!("{holders} still hold what the pods were made of")),
+        }
     }
 
     /// Whether this was the moment and the answer for the call at the end: all have ended, or do not.

@@ -213,13 +213,18 @@ impl Stack {
         (outs, rest)
     }
 
-    /// How many pods are registered, children, and labels.
+    /// How many pods and children are registered.
     pub fn entries(&self) -> usize {
         self.handle.count_pods() + self.handle.registry().children().count()
     }
 
     pub fn stats(&self) -> ipa_pod::PodStats {
         self.handle.stats()
+    }
+
+    /// Who holds the world beside us.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.world) - 1
     }
 
     /// How many tasks there are.
