@@ -189,7 +189,9 @@ impl PodChild {
         let (host, pod) = (self.host.clone(), pod.clone());
         move |note| match note {
             Note::Restarting { child, reason } => host.child_restarted(&pod, child, reason),
-            Note::GaveUp(reason) | Note::Finished(reason) => host.stopping(&pod, Some(reason.to_string().into())),
+            Note::GaveUp(reason) | Note::Finished(reason) => {
+                host.stopping(&pod, Some(reason.to_string().into()))
+            }
             Note::Stuck(child) => pod.0.stuck.lock().push(child.clone()),
             Note::Reaped(child) => pod.0.stuck.lock().retain(|stuck| stuck != child),
             Note::Stalled(_) => host.stuck(&pod),

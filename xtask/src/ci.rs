@@ -15,6 +15,9 @@ use crate::{
 /// The rounds of the kill loop.
 const KILL_LOOP: u32 = 2;
 
+/// How many random programs are run: ten times as many as by `cargo xtask test`.
+const CASES: u32 = 80_000;
+
 /// One stage.
 struct Stage {
     name: &'static str,
@@ -38,7 +41,12 @@ const STAGES: [Stage; 9] = [
         repeat: "cargo check --workspace",
         run: || run::check(run::cargo(["check", "--workspace"])),
     },
-    Stage { name: "test", repeat: "cargo xtask test", run: || test::run(&[]) },
+    Stage { name: "test", repeat: "cargo xtask test", run: || test::run(&test::Options::default()) },
+    Stage {
+        name: "random",
+        repeat: "cargo xtask test --cases 80000",
+        run: || test::run(&test::Options::cases(CASES)),
+    },
     Stage {
         name: "threads",
         repeat: "cargo xtask interleavings",
@@ -180,6 +188,7 @@ mod tests {
         assert!(
             STAGES.iter().any(|stage| stage.repeat == format!("cargo xtask demo --kill-loop {KILL_LOOP}"))
         );
+        assert!(STAGES.iter().any(|stage| stage.repeat == format!("cargo xtask test --cases {CASES}")));
     }
 
     #[test]

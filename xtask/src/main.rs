@@ -41,12 +41,9 @@ struct Cli {
 enum Verb {
     /// Run every test of the workspace: unit, integration, property and doctests
     ///
-    /// Needs a Rust toolchain and a C compiler, nothing else. Exit codes: 0 all passed, 1 not.
-    Test {
-        /// Passed on to `cargo test`: `-- -p ipa-pod name`, `-- name -- --nocapture`
-        #[arg(last = true, value_name = "CARGO TEST ARGS")]
-        args: Vec<String>,
-    },
+    /// With --cases the random lifecycles of pods alone. What of them was run, and from which seed, is printed either way. Needs a Rust toolchain and a C
+    /// compiler, nothing else. Exit codes: 0 all passed, 1 not.
+    Test(test::Options),
     /// Build and run the example `tasks`: tasks in supervised pods, their history in a store
     ///
     /// Exit codes: the example's own; with --kill-loop 0 all rounds are well, 1 a violation, 2 bad usage.
@@ -72,7 +69,7 @@ enum Verb {
     ///
     /// Exit codes: 0 all were kept, 1 one was not, 2 it could not be run, 130 interrupted (and all were kept so far).
     Soak(soak::Options),
-    /// Run format, layers, clippy, check, test, interleavings (few), docs, demo (a short kill loop) and cases, up to the first failure
+    /// Run format, layers, clippy, check, test, more random lifecycles, interleavings, docs, a short kill loop and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
     Ci,
@@ -80,7 +77,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse_from(args(env::args_os())).verb {
-        Verb::Test { args } => test::run(&args).map(|()| 0),
+        Verb::Test(options) => test::run(&options).map(|()| 0),
         Verb::Demo(options) => demo::run(&options),
         Verb::Interleavings(options) => interleavings::run(&options).map(|()| 0),
         Verb::Layers => layers::run().map(|()| 0),
@@ -124,11 +121,13 @@ mod tests {
 
     #[test]
     fn test_passes_on_what_follows_the_dashes() {
-        let Verb::Test { args } = parse("xtask test -- -p ipa-pod name -- --nocapture").unwrap() else {
+        let Verb::Test(options) = parse("xtask test -- -p ipa-pod name -- --nocapture").unwrap() else {
             panic!()
         };
-        assert_eq!(args, ["-p", "ipa-pod", "name", "--", "--nocapture"]);
+        assert_eq!(options.args, ["-p", "ipa-pod", "name", "--", "--nocapture"]);
         assert!(parse("xtask test name").is_err());
+        assert!(parse("xtask test --cases 20 --seed 7").is_ok());
+        assert!(parse("xtask test --cases 0").is_err());
     }
 
     #[test]

@@ -21,9 +21,8 @@ pub fn run(program: &Program, tally: &mut Tally) -> Result<(), String> {
     runtime.block_on(async {
         let stack = Stack::new(&program.pods, idle).await;
         let lives = program.pods.iter().map(|plan| vec![Life::new(plan.clone())]).collect();
-        let faulty = |plan: &PodPlan| {
-            plan.kids.iter().filter(|kid| kid.fault.is_some()).map(|kid| kid.id).collect()
-        };
+        let faulty =
+            |plan: &PodPlan| plan.kids.iter().filter(|kid| kid.fault.is_some()).map(|kid| kid.id).collect();
         let both = Both {
             stack,
             lives,
@@ -236,7 +235,10 @@ impl Both<'_> {
             let totals = (stats.started_total, stats.ended_total, stats.child_restarts_total);
             let now = stats.starting + stats.active + stats.stopping + stats.stuck;
             if (totals, now) != (self.totals, 0) {
-                return Err(format!("pods active, ended, and restarts: {:?} were published, {stats:?}", self.totals));
+                return Err(format!(
+                    "pods active, ended, and restarts: {:?} were published, {stats:?}",
+                    self.totals
+                ));
             }
         }
         self.stack.drop_handle();
@@ -245,7 +247,9 @@ impl Both<'_> {
         if (tasks, entries) != (0, 0) {
             return Err(format!("{tasks} tasks and {entries} entries are left"));
         }
-        if let Some(task) = (0..TASKS.len()).find(|task| self.lives[*task].iter().any(|life| life.seen() != Seen::default())) {
+        if let Some(task) =
+            (0..TASKS.len()).find(|task| self.lives[*task].iter().any(|life| life.seen() != Seen::default()))
+        {
             return Err(format!("{} should still have a pod", TASKS[task]));
         }
         match self.stack.holders() {
@@ -264,7 +268,11 @@ impl Both<'_> {
                 Some(status) => return Err(format!("answered `{answer}` while {} is {status}", TASKS[task])),
             }
         }
-        if (answer == "ok") == (stuck == 0) { Ok(()) } else { Err(format!("answered `{answer}`, {stuck} stuck")) }
+        if (answer == "ok") == (stuck == 0) {
+            Ok(())
+        } else {
+            Err(format!("answered `{answer}`, {stuck} stuck"))
+        }
     }
 
     fn count(&mut self, what: &'static str, more: u64) {

@@ -81,27 +81,29 @@ fn pod() -> impl Strategy<Value = PodPlan> {
         prop_oneof![2 => Just(10_000u64), 1 => 100u64..2000],
         prop_oneof![2 => Just(1000u64), 1 => 50u64..900],
     );
-    (strategy, auto_shutdown, intensity, times).prop_flat_map(|(strategy, auto_shutdown, intensity, times)| {
-        let significant = auto_shutdown != AutoShutdown::Never;
-        let kids = prop_oneof![
-            1 => vec(kid(Just(0), significant), 0..2),
-            5 => vec(kid(Just(0), significant), 2..=PLANNED)
-        ];
-        kids.prop_map(move |mut kids| {
-            // Ids in order, so that a shrunk plan has the first ones.
-            kids.iter_mut().enumerate().for_each(|(id, kid)| kid.id = id);
-            PodPlan {
-                strategy,
-                auto_shutdown,
-                max_restarts: intensity.0,
-                within: intensity.1,
-                start_timeout: times.0,
-                shutdown_timeout: times.1,
-                kill_grace: times.2,
-                kids,
-            }
-        })
-    })
+    (strategy, auto_shutdown, intensity, times).prop_flat_map(
+        |(strategy, auto_shutdown, intensity, times)| {
+            let significant = auto_shutdown != AutoShutdown::Never;
+            let kids = prop_oneof![
+                1 => vec(kid(Just(0), significant), 0..2),
+                5 => vec(kid(Just(0), significant), 2..=PLANNED)
+            ];
+            kids.prop_map(move |mut kids| {
+                // Ids in order, so that a shrunk plan has the first ones.
+                kids.iter_mut().enumerate().for_each(|(id, kid)| kid.id = id);
+                PodPlan {
+                    strategy,
+                    auto_shutdown,
+                    max_restarts: intensity.0,
+                    within: intensity.1,
+                    start_timeout: times.0,
+                    shutdown_timeout: times.1,
+                    kill_grace: times.2,
+                    kids,
+                }
+            })
+        },
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -176,7 +178,8 @@ pub fn program() -> impl Strategy<Value = Program> {
         |(pods, mut steps, finale, begins)| {
             if begins {
                 // Most programs have something to act on.
-                let begin = [Op::Stream(0), Op::Stream(1), Op::Start(0), Op::Start(1)].map(|op| vec![op.into()]);
+                let begin =
+                    [Op::Stream(0), Op::Stream(1), Op::Start(0), Op::Start(1)].map(|op| vec![op.into()]);
                 steps.splice(0..0, begin);
             }
             Program { pods, steps, finale }

@@ -143,10 +143,16 @@ struct Pod {
 enum Phase {
     /// Its key is reserved, and nothing more.
     Reserved,
-    Admitting { until: u64 },
-    Starting { until: u64 },
+    Admitting {
+        until: u64,
+    },
+    Starting {
+        until: u64,
+    },
     Up,
-    Stopping { until: Option<u64> },
+    Stopping {
+        until: Option<u64>,
+    },
     /// All of it has ended.
     Over,
 }
@@ -203,10 +209,21 @@ enum State {
     /// It is one of the initial ones, and its turn has not come.
     Pending,
     /// Its restart is decided, and waits: for its backoff, for its turn in the group.
-    Waiting { until: Option<u64> },
-    Starting { on: Account, late: Option<u64> },
-    Running { silent: Option<u64> },
-    Leaving { how: Leaving, why: Why, on: Option<Account> },
+    Waiting {
+        until: Option<u64>,
+    },
+    Starting {
+        on: Account,
+        late: Option<u64>,
+    },
+    Running {
+        silent: Option<u64>,
+    },
+    Leaving {
+        how: Leaving,
+        why: Why,
+        on: Option<Account>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -240,14 +257,23 @@ enum Account {
 enum Stage {
     /// It has a task, which has not run yet.
     Spawned,
-    Init { until: u64, then: Option<End> },
+    Init {
+        until: u64,
+        then: Option<End>,
+    },
     Run,
     /// It runs, and has been told to end.
     Told(How),
     Hanging,
-    Terminate { until: u64, end: End },
+    Terminate {
+        until: u64,
+        end: End,
+    },
     /// All of it has gone but a lease.
-    Lingers { until: u64, end: End },
+    Lingers {
+        until: u64,
+        end: End,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -400,8 +426,7 @@ impl Life {
         let Some(pod) = &self.pod else { return Seen::default() };
         let kids = pod.kids.iter().map(|kid| (kid.plan.id, kid.run, kid.shown(), kid.restarts)).collect();
         let here = |kid: &&Kid| !matches!(kid.stage, None | Some(Stage::Spawned | Stage::Lingers { .. }));
-        let mut registered: Vec<_> =
-            pod.kids.iter().filter(here).map(|kid| (kid.plan.id, kid.run)).collect();
+        let mut registered: Vec<_> = pod.kids.iter().filter(here).map(|kid| (kid.plan.id, kid.run)).collect();
         registered.sort_unstable();
         let kids = (!pod.closed).then_some(kids);
         let pod_seen = PodSeen { status: pod.status.into(), restarts: pod.restarts, kids };
@@ -893,7 +918,8 @@ impl Life {
     fn exited(&mut self, slot: usize, end: End) {
         let (now, stopping) = (self.now, self.is_stopping());
         let Some(pod) = &mut self.pod else { return };
-        let group_stops = pod.group.as_ref().is_some_and(|group| group.pending.is_none() && slot >= group.from);
+        let group_stops =
+            pod.group.as_ref().is_some_and(|group| group.pending.is_none() && slot >= group.from);
         let Some(kid) = pod.kid(slot) else { return };
         if now - kid.up_since >= HEALTHY {
             kid.failures = 0;
@@ -1049,9 +1075,8 @@ impl Life {
         let Some(pod) = self.pod.as_mut().filter(|pod| matches!(pod.phase, Phase::Stopping { .. })) else {
             return;
         };
-        let open = |kid: &&Kid| {
-            !matches!(kid.state, State::Down | State::Leaving { how: Leaving::Stuck, .. })
-        };
+        let open =
+            |kid: &&Kid| !matches!(kid.state, State::Down | State::Leaving { how: Leaving::Stuck, .. });
         if let Some(kid) = pod.kids.iter().rev().find(open) {
             if matches!(kid.state, State::Starting { .. } | State::Running { .. }) {
                 let slot = kid.slot;

@@ -97,11 +97,12 @@ impl World {
             let init = next.unwrap_or(Init::Slow(kid.init));
             Puppet { world: world.clone(), task, plan: kid.clone(), init, life: None }
         };
-        let mut spec = ChildSpec::new(KIDS[plan.id], make).restart(plan.restart).shutdown(match plan.shutdown {
-            Stop::Within(time) => Shutdown::Timeout(ms(time)),
-            Stop::Infinity => Shutdown::Infinity,
-            Stop::Brutal => Shutdown::BrutalKill,
-        });
+        let mut spec =
+            ChildSpec::new(KIDS[plan.id], make).restart(plan.restart).shutdown(match plan.shutdown {
+                Stop::Within(time) => Shutdown::Timeout(ms(time)),
+                Stop::Infinity => Shutdown::Infinity,
+                Stop::Brutal => Shutdown::BrutalKill,
+            });
         if plan.significant {
             spec = spec.significant(match plan.restart {
                 Restart::Temporary => SignificantRestart::Temporary,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use ipa_pod::{
-    PodEvent, PodEvents, PodRef, PodStatus, PodSupervisor, PodSupervisorRef, RestartPodError, ShutdownPodsError,
-    StartPodError, StopPodError,
+    PodEvent, PodEvents, PodRef, PodStatus, PodSupervisor, PodSupervisorRef, RestartPodError,
+    ShutdownPodsError, StartPodError, StopPodError,
 };
 use ipa_supervisor::{
     Cause, ChildRef, DeleteChildError, ExitReason, RestartChildError, StartChildError, Started, StuckChild,

@@ -199,7 +199,8 @@ impl<Tag> Machine<Tag> {
                     NotUp::Declined => (Ok(Outcome::Ignored), false),
                     NotUp::Cancelled => (Err(Refusal::Cancelled), fresh),
                     NotUp::Failed { reason, timed_out } => {
-                        let failure = StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
+                        let failure =
+                            StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
                         (Err(Refusal::Failed(Arc::new(failure))), fresh)
                     }
                 };
