@@ -20,18 +20,18 @@ use std::path::Path;
 
 /// What a log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// The whole transactions that SQLite takes up.
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     /// Their frames.
-    pub(super) frames: u64,
+    pub(crate) frames: u64,
     /// What stands behind them.
-    pub(super) end: End,
+    pub(crate) end: End,
 }
 
 /// What stands behind a log's last whole transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// Nothing of this log.
     Clean,
     /// So many frames of one transaction whose commit is not there whole.
@@ -59,13 +59,13 @@ pub(super) enum End {
 /// # Errors
 ///
 /// The file cannot be read.
-pub(super) fn walk(log: &Path) -> io::Result<Log> {
+pub(crate) fn walk(log: &Path) -> io::Result<Log> {
     loop {
         let begun = header_of(log)?;
-        let Some(header) = begun else {
+        if begun.is_none() {
             return Ok(Log { commits: 0, frames: 0, end: End::Clean });
-        };
-        let found = walk_from(log, &header)?;
+        }
+        let found = walk_bytes(BufReader::with_capacity(1 << 18, File::open(log)?))?;
         if header_of(log)? == begun {
             return Ok(found);
         }
@@ -82,19 +82,20 @@ fn header_of(log: &Path) -> io::Result<Option<[u8; HEADER]>> {
     }
 }
 
-fn walk_from(log: &Path, header: &[u8; HEADER]) -> io::Result<Log> {
-    let file = File::open(log)?;
-    let length = file.metadata()?.len();
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    fill(&mut reader, &mut [0; HEADER])?;
-    match Header::read(header) {
+/// Walks over the log that these bytes are.
+pub(crate) fn walk_bytes(mut reader: impl Read) -> io::Result<Log> {
+    let nothing = |end| Log { commits: 0, frames: 0, end };
+    let mut header = [0; HEADER];
+    if !fill(&mut reader, &mut header)? {
+        return Ok(nothing(End::Clean));
+    }
+    match Header::read(&header) {
         Some(header) => Walk::new(header).run(reader),
         // The header is synced before the first frame is written.
-        None if length > HEADER as u64 => {
-            let end = End::Cut { frame: 0, byte: 0, commits: 0, frames: 0 };
-            Ok(Log { commits: 0, frames: 0, end })
+        None if fill(&mut reader, &mut [0])? => {
+            Ok(nothing(End::Cut { frame: 0, byte: 0, commits: 0, frames: 0 }))
         }
-        None => Ok(Log { commits: 0, frames: 0, end: End::Clean }),
+        None => Ok(nothing(End::Clean)),
     }
 }
 
