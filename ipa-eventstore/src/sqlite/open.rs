@@ -72,6 +72,7 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
     }
     schema::migrate(&mut connection, found).map_err(at_path)?;
     record_durability(&connection, &path, options)?;
+    carry_over_at_close(&connection, true).map_err(at_path)?;
     debug!(path = %path.display(), durability = options.durability.name(), "opened an event store");
     Ok(Opened { path, connection, lock })
 }
@@ -96,13 +97,15 @@ pub(super) fn find_for_reading(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// The write connection, as the writer opens it at first and again after a failed commit.
+/// The write connection, as the writer opens it at first and again after a failed commit. Until
+/// [`carry_over_at_close`] is called for it, closing it leaves the log as it is.
 pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let prepare = || {
         let connection = Connection::open_with_flags(path, flags)?;
         // First, so that whatever follows waits for others instead of failing.
         connection.busy_timeout(options.busy_timeout)?;
+        carry_over_at_close(&connection, false)?;
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         common_pragmas(&connection)?;
@@ -149,7 +152,7 @@ pub(super) fn connect_reader(path: &Path, options: &SqliteOptions) -> Result<Con
         common_pragmas(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        carry_over_at_close(&connection, false)?;
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
         Ok((connection, mode))
     };
@@ -190,6 +193,11 @@ fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite:
     // Where a plain fsync leaves the disk's own cache alone (macOS); elsewhere without effect.
     connection.pragma_update(None, "fullfsync", full)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)
+}
+
+/// Whether the last connection carries the log over when it closes. Not from a store that is refused: it stays as it is.
+pub(super) fn carry_over_at_close(connection: &Connection, yes: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes).map(|_| ())
 }
 
 /// Records under which mode what follows is written.

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{Span, debug, debug_span, warn};
 
 use super::SqliteOptions;
-use super::errors::{AtPath, Finding};
+use super::errors::{AtPath, Finding, running};
 use super::group::{self, Failure, Outcome, What, Write};
 use super::lock::WriterLock;
 use super::open::{self, Opened};
@@ -313,6 +313,7 @@ fn connected<'a>(
             // What the failed commit left in the log may be in the system's memory and not on disk, and a sync that failed is not
             // tried again by the next one: nothing may be written behind it.
             open::empty_log(&open, path)?;
+            open::carry_over_at_close(&open, true).map_err(|error| running(path, error))?;
             open
         }
     };

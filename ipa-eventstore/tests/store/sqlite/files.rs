@@ -225,9 +225,12 @@ async fn after_an_unclean_end_the_file_is_checked() {
     reopened.close().await.unwrap();
 
     let crashed = copy(true);
+    let files = || ["events.db", "events.db-wal"].map(|name| std::fs::read(crashed.beside(name)).unwrap());
+    let before = files();
     let error = crashed.open_err().await;
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     assert!(error.to_string().contains("restore a backup"), "{error}");
+    assert_eq!(files(), before, "the log is not carried over into a file that is refused");
     store.close().await.unwrap();
 }
 
