@@ -12,6 +12,8 @@ pub(super) fn running(path: &Path, error: impl Into<Arc<rusqlite::Error>>) -> St
     let error = error.into();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, None, None, error),
+        // Our statements are sound, so a table or a column is not there.
+        _ if is_wrong_sql(&error) => damaged(path, None, None, error),
         // What a row holds is not what its column promises.
         None if is_conversion(&error) => damaged(path, None, None, error),
         Some(ErrorCode::TooBig) => {
@@ -70,6 +72,15 @@ impl AtPath {
     pub(super) fn new(path: &Path, source: Arc<rusqlite::Error>) -> Self {
         Self { path: path.to_owned(), source }
     }
+}
+
+/// SQLite's most general error, which it gives for statements that make no sense.
+fn is_wrong_sql(error: &rusqlite::Error) -> bool {
+    let code = match error {
+        rusqlite::Error::SqliteFailure(code, _) | rusqlite::Error::SqlInputError { error: code, .. } => code,
+        _ => return false,
+    };
+    code.extended_code == rusqlite::ffi::SQLITE_ERROR
 }
 
 fn is_conversion(error: &rusqlite::Error) -> bool {

@@ -84,6 +84,40 @@ async fn a_damaged_event_is_named_and_never_skipped() {
     store.close().await.unwrap();
 }
 
+/// A table that is missing, or that lacks a column, is damage; no retry will bring it back.
+#[tokio::test]
+async fn missing_tables_and_columns_are_damage() {
+    let damages = [
+        "DROP TABLE snapshots",
+        "DROP TABLE events",
+        "ALTER TABLE events RENAME COLUMN data TO other",
+        "DROP TABLE store",
+    ];
+    for damage in damages {
+        let place = Place::new();
+        let store = place.open().await;
+        let a = stream(&shared(&store), "a", 2).await;
+        store.close().await.unwrap();
+        place.raw().execute_batch(damage).unwrap();
+        let error = match SqliteEventStore::open(place.path()).await {
+            Err(error) => error,
+            Ok(store) => {
+                let written = store.append(&a, Expected::Any, events(1)).await;
+                let (events, snapshot) =
+                    (store.read_stream(&a, ReadStream::new()).await, store.load_snapshot(&a).await);
+                store.close().await.unwrap();
+                if let Err(error) = written {
+                    assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error:?}");
+                }
+                events.err().or(snapshot.err()).unwrap()
+            }
+        };
+        assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error:?}");
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.contains("events.db is damaged") && text.contains("no such"), "{text}");
+    }
+}
+
 /// ES-44 ":memory:" would be another database for each connection; it is refused.
 #[tokio::test]
 async fn a_store_is_a_file() {
