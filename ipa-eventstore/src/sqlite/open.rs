@@ -66,6 +66,9 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
     let at_path = |error| opening(&path, error);
     // Once more: what the header alone says may be behind what the log says.
     let found = check_identity(&connection, &path)?;
+    if found == SCHEMA {
+        schema::check(&connection).map_err(at_path)?;
+    }
     if wal > 0 {
         quick_check(&connection, &path)?;
         begin_log_anew(&connection).map_err(at_path)?;
@@ -95,6 +98,12 @@ pub(super) fn find_for_reading(path: &Path) -> Result<PathBuf, StoreError> {
             Ok(path)
         }
     }
+}
+
+/// The same once more through a connection: what the file's header says may be behind what the log says.
+pub(super) fn check_for_reading(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    // Tables that are missing are told of by the reads that need them: what is readable stays readable.
+    check_identity(connection, path).map(|_| ())
 }
 
 /// The write connection, as the writer opens it at first and again after a failed commit. Until
@@ -360,7 +369,7 @@ fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The schema number, if the file is ours and not newer than we are.
+/// The schema number, if the file is ours and not newer than we are: 1 at least.
 fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let read = |pragma: &str| -> Result<i64, StoreError> {
         connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|error| opening(path, error))
@@ -375,6 +384,10 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreErro
     let found = read("user_version")?;
     if found > SCHEMA {
         return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA });
+    }
+    if found < 1 {
+        // It is written with the application_id, in one transaction.
+        return Err(damaged(path, None, None, Finding(format!("its schema number is {found}"))));
     }
     Ok(found)
 }

@@ -60,9 +60,12 @@ impl Readers {
         running.await.unwrap_or_else(|error| Err(StoreError::Unavailable(Arc::new(error))))
     }
 
-    /// Opens the first connection.
+    /// Opens the first connection, and looks through it whether the store is ours.
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
-        Lent::take(self).map(Lent::give_back)
+        let lent = Lent::take(self)?;
+        open::check_for_reading(lent.connection(), &self.path)?;
+        lent.give_back();
+        Ok(())
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -53,6 +53,20 @@ const MIGRATIONS: &[&str] = &[
      ) STRICT;",
 ];
 
+/// What every table of the present schema can be asked for.
+const TABLES: [&str; 4] = [
+    "SELECT key, value FROM store",
+    "SELECT id, name, type, version, created_at, updated_at FROM streams",
+    "SELECT position, stream, version, event_id, type, schema_version, recorded_at, actor, causation,
+            correlation, metadata, data FROM events",
+    "SELECT stream, version, schema, data FROM snapshots",
+];
+
+/// Fails if a table or a column is missing. Reads nothing of what they hold.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    TABLES.iter().try_for_each(|sql| connection.prepare(sql).map(|_| ()))
+}
+
 /// Brings a store from its schema to ours, in one transaction. Foreign keys need no switching off
 /// as long as no migration rebuilds a table that others refer to.
 pub(super) fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {

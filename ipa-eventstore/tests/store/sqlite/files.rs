@@ -5,6 +5,7 @@ use ipa_eventstore::{
     StoreError,
 };
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::{Place, shared};
 use crate::conformance::{event, events, id, stream, versions};
@@ -84,7 +85,7 @@ async fn a_damaged_event_is_named_and_never_skipped() {
     store.close().await.unwrap();
 }
 
-/// A table that is missing, or that lacks a column, is damage; no retry will bring it back.
+/// A table that is missing, or that lacks a column, is damage, found before anything is written; no retry will bring it back.
 #[tokio::test]
 async fn missing_tables_and_columns_are_damage() {
     let damages = [
@@ -92,29 +93,48 @@ async fn missing_tables_and_columns_are_damage() {
         "DROP TABLE events",
         "ALTER TABLE events RENAME COLUMN data TO other",
         "DROP TABLE store",
+        "PRAGMA user_version = 0",
+        "PRAGMA user_version = -1",
     ];
-    for damage in damages {
+    for (damage, killed) in damages.iter().flat_map(|damage| [(damage, false), (damage, true)]) {
         let place = Place::new();
         let store = place.open().await;
         let a = stream(&shared(&store), "a", 2).await;
         store.close().await.unwrap();
-        place.raw().execute_batch(damage).unwrap();
-        let error = match SqliteEventStore::open(place.path()).await {
-            Err(error) => error,
-            Ok(store) => {
-                let written = store.append(&a, Expected::Any, events(1)).await;
-                let (events, snapshot) =
-                    (store.read_stream(&a, ReadStream::new()).await, store.load_snapshot(&a).await);
-                store.close().await.unwrap();
-                if let Err(error) = written {
-                    assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error:?}");
-                }
-                events.err().or(snapshot.err()).unwrap()
-            }
-        };
+        let raw = place.raw();
+        raw.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, killed).unwrap();
+        raw.execute_batch(damage).unwrap();
+        drop(raw);
+        let files = || ["events.db", "events.db-wal"].map(|name| std::fs::read(place.beside(name)).ok());
+        let before = files();
+        let error = place.open_err().await;
         assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error:?}");
         let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-        assert!(text.contains("events.db is damaged") && text.contains("no such"), "{text}");
+        assert!(text.contains("events.db is damaged"), "{text}");
+        assert!(text.contains("no such") || text.contains("schema number"), "{text}");
+        if killed {
+            assert_eq!(files(), before, "{damage}");
+        } else {
+            assert_eq!(files()[0], before[0], "{damage}");
+        }
+
+        // Beside a writer it may show later; it is the same damage.
+        let read_only = match SqliteEventStore::open_read_only(place.path()).await {
+            Err(error) => error,
+            Ok(store) => {
+                let events = store.read_stream(&a, ReadStream::new()).await.err();
+                let snapshot = store.load_snapshot(&a).await.err();
+                store.close().await.unwrap();
+                match events.or(snapshot) {
+                    Some(error) => error,
+                    None => {
+                        assert_eq!(*damage, "DROP TABLE store", "no read needs it");
+                        continue;
+                    }
+                }
+            }
+        };
+        assert!(matches!(read_only, StoreError::Damaged { .. }), "{damage}: {read_only:?}");
     }
 }
 
@@ -185,6 +205,24 @@ async fn a_newer_schema_is_not_touched() {
     assert!(matches!(error, StoreError::NewerSchema { found: 999, supported: 1, .. }), "{error:?}");
     assert!(error.to_string().contains("events.db"), "{error}");
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
+}
+
+/// The same where the newer program was killed, and its schema number is in the log alone.
+#[tokio::test]
+async fn a_newer_schema_in_the_log_is_not_touched() {
+    let place = Place::new();
+    place.open().await.close().await.unwrap();
+    let raw = place.raw();
+    raw.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    raw.pragma_update(None, "user_version", 999).unwrap();
+    drop(raw);
+    let files = || ["events.db", "events.db-wal"].map(|name| std::fs::read(place.beside(name)).unwrap());
+    let before = files();
+    let read_only = SqliteEventStore::open_read_only(place.path()).await.unwrap_err();
+    for error in [place.open_err().await, read_only] {
+        assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error:?}");
+    }
+    assert_eq!(files(), before);
 }
 
 /// A second writer is refused while the first has the store, also by another name of the file.
