@@ -192,6 +192,10 @@ impl<'a> Group<'a> {
         events: &[NewEvent],
     ) -> Result<Appended, Stop> {
         let version = self.row.map(|row| row.version);
+        if let Some(version) = version.filter(|version| *version > HIGHEST - events.len() as u64) {
+            let text = Finding("no stream has ever so many versions".to_owned());
+            return Err(damaged(self.path, Some(stream), Some(version), text).into());
+        }
         // The ids come before existence and expectation. As long as neither objects, the ids need no
         // look of their own: inserting finds out, in the index that it has to go to anyway.
         let last = || Ok(self.row.map(|row| self.last_position(row)).transpose()?.flatten());
@@ -326,11 +330,9 @@ impl<'a> Group<'a> {
         self.connection
             .prepare_cached("SELECT id, version FROM streams WHERE name = ?1")?
             .query_row([stream.as_str()], |row| {
-                Ok(StreamRow {
-                    key: row.get(0)?,
-                    version: row.get::<_, i64>(1)?.unsigned_abs(),
-                    changed: false,
-                })
+                // One that makes no sense fails the appends to it, and not the group.
+                let version = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(u64::MAX);
+                Ok(StreamRow { key: row.get(0)?, version, changed: false })
             })
             .optional()
     }
@@ -355,6 +357,8 @@ fn is_not_unique(error: &rusqlite::Error) -> bool {
 }
 
 /// SQLite's integers end in the middle of ours; no stream gets there.
+const HIGHEST: u64 = i64::MAX as u64;
+
 fn sql(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -71,7 +71,7 @@ pub(super) const COLUMNS: &str = "e.version, e.position, e.event_id, e.type, e.s
 fn stream_row(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Option<(i64, u64)>> {
     connection
         .prepare_cached("SELECT id, version FROM streams WHERE name = ?1")?
-        .query_row([stream.as_str()], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+        .query_row([stream.as_str()], |row| Ok((row.get(0)?, number(row, 1)?)))
         .optional()
 }
 
@@ -207,7 +207,8 @@ fn range_at_end(range: &mut Range) {
 
 /// An event from a row of [`COLUMNS`]; what cannot be decoded is damage, named and never skipped.
 pub(super) fn event(row: &Row<'_>, path: &Path, stream: &StreamId) -> Result<RecordedEvent, StoreError> {
-    let version = integer(row, 0).map(unsigned);
+    let version = integer(row, 0)
+        .and_then(|version| u64::try_from(version).map_err(|_| FromSqlError::OutOfRange(version)));
     let decode = || -> Result<RecordedEvent, Broken> {
         let id = Uuid::from_slice(row.get_ref(2)?.as_blob()?)?;
         let mut new = NewEvent::new(text(row, 3)?, json(text(row, 10)?)?)?.id(EventId::from(id));
@@ -254,6 +255,12 @@ fn integer(row: &Row<'_>, index: usize) -> Result<i64, FromSqlError> {
     column(row, index).as_i64()
 }
 
+/// A number that is none below zero: one there is damage, as is one that is not a number.
+fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(index)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, value))
+}
+
 fn text<'a>(row: &'a Row<'_>, index: usize) -> Result<&'a str, FromSqlError> {
     column(row, index).as_str()
 }
@@ -280,7 +287,7 @@ pub(super) fn stream_info(
 
 fn info(row: &Row<'_>) -> rusqlite::Result<Result<StreamInfo, StoreError>> {
     let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
-    let version = unsigned(row.get(2)?);
+    let version = number(row, 2)?;
     let (created_at, updated_at) = (from_micros(row.get(3)?), from_micros(row.get(4)?));
     let named = || {
         let info = StreamInfo::created(StreamId::new(name)?, StreamType::new(kind)?, created_at);
@@ -330,11 +337,10 @@ pub(super) fn snapshot(
         )
         .and_then(|mut statement| {
             let row = |row: &Row<'_>| {
-                let version: Option<i64> = row.get(0)?;
-                let Some(version) = version else {
+                if row.get_ref(0)? == ValueRef::Null {
                     return Ok(None);
-                };
-                Ok(Some((unsigned(version), row.get(1)?, row.get(2)?)))
+                }
+                Ok(Some((number(row, 0)?, row.get(1)?, row.get(2)?)))
             };
             statement.query_row([stream.as_str()], row).optional()
         })

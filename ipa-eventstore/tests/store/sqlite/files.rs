@@ -85,6 +85,27 @@ async fn a_damaged_event_is_named_and_never_skipped() {
     store.close().await.unwrap();
 }
 
+/// A stream whose version cannot be is damaged: it is neither read as an empty one nor appended to.
+#[tokio::test]
+async fn versions_that_cannot_be_are_damage() {
+    for version in [-1, i64::MIN, i64::MAX] {
+        let place = Place::new();
+        let store = place.open().await;
+        let a = stream(&shared(&store), "a", 2).await;
+        let b = stream(&shared(&store), "b", 2).await;
+        place.raw().execute("UPDATE streams SET version = ?1 WHERE name = 'a'", [version]).unwrap();
+        let read = store.read_stream(&a, ReadStream::new()).await.unwrap_err();
+        let append = store.append(&a, Expected::Any, events(1)).await.unwrap_err();
+        for error in [read, append] {
+            assert!(matches!(error, StoreError::Damaged { .. }), "{version}: {error:?}");
+            assert!(error.to_string().contains("events.db"), "{error}");
+        }
+        store.append(&b, Expected::Exact(2), events(1)).await.unwrap();
+        assert_eq!(place.count("events"), 5, "nothing was written to the damaged one");
+        store.close().await.unwrap();
+    }
+}
+
 /// A table that is missing, or that lacks a column, is damage, found before anything is written; no retry will bring it back.
 #[tokio::test]
 async fn missing_tables_and_columns_are_damage() {
