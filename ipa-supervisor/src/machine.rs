@@ -215,6 +215,12 @@ impl<Tag> Machine<Tag> {
         Ok(())
     }
 
+    /// Whether an operation on a child is under way that others on it wait for.
+    fn is_under_way(&self, id: SlotId) -> bool {
+        let state = self.children.get(id).map(Slot::state);
+        matches!(state, Some(ChildState::Starting | ChildState::Stopping))
+    }
+
     /// The id of the child that an operation is about.
     fn name<'a>(&'a self, op: &'a Op) -> Option<&'a ChildId> {
         match op {
@@ -271,7 +277,8 @@ impl<Tag> Machine<Tag> {
     fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), ()>> {
         let group = self.group.as_ref()?;
         let waits = match &command.op {
-            Op::Start(..) => true,
+            // Unless it waits for something else first: for the child of that id to be up, or gone.
+            Op::Start(_, policy) => !self.children.by_id(&policy.id).is_some_and(|id| self.is_under_way(id)),
             Op::Restart(target) | Op::Delete(target) => {
                 let slot = self.find(target).and_then(|id| Some((id, self.children.get(id)?)));
                 slot.is_some_and(|(id, slot)| group.holds(id) && matches!(slot.state, State::Undefined))

@@ -1528,24 +1528,20 @@ impl Pod {
     fn waits(&self, op: &ChildOp, before: Behind) -> Option<Behind> {
         let kid = self.kids.iter().find(|kid| kid.plan.id == op.id());
         let stop = matches!(op, ChildOp::Terminate(_));
-        match self.phase {
-            // All but the stop of a child that is up or coming up.
-            Phase::Starting { .. } => {
-                let pending = kid.is_some_and(|kid| kid.state == State::Pending);
-                return (!stop || pending || before == Behind::InitialStart).then_some(Behind::InitialStart);
-            }
-            _ => {}
-        }
-        if let Some(group) = &self.group {
-            // A new child, and what is asked of a member that is down.
-            let down = |kid: &Kid| kid.slot >= group.from && kid.state == State::Down;
-            let new = matches!(op, ChildOp::Start(..));
-            if before == Behind::Group || new || !stop && kid.is_some_and(down) {
-                return Some(Behind::Group);
-            }
+        // All but the stop of a child that is up or coming up.
+        if let Phase::Starting { .. } = self.phase {
+            let pending = kid.is_some_and(|kid| kid.state == State::Pending);
+            return (!stop || pending || before == Behind::InitialStart).then_some(Behind::InitialStart);
         }
         let under_way = |kid: &Kid| matches!(kid.shown(), ChildState::Starting | ChildState::Stopping);
-        (!stop && kid.is_some_and(under_way)).then_some(Behind::Child)
+        if !stop && kid.is_some_and(under_way) {
+            return Some(Behind::Child);
+        }
+        let group = self.group.as_ref()?;
+        // A new child, and what is asked of a member that is down.
+        let down = |kid: &Kid| kid.slot >= group.from && kid.state == State::Down;
+        let new = matches!(op, ChildOp::Start(..));
+        (before == Behind::Group || new || !stop && kid.is_some_and(down)).then_some(Behind::Group)
     }
 
     fn stuck_answer(&self) -> String {

@@ -68,3 +68,17 @@ fn what_waits_for_a_group_keeps_its_order() {
     assert_eq!(rig.up("b"), ["start x#1"]);
     assert_eq!(rig.up("x"), ["start: up x#1", "restart: Running", "delete: Running"]);
 }
+
+/// ST-17 what waits for a start that a group restart takes back comes before what is asked after it.
+#[test]
+fn what_waits_for_a_start_comes_before_what_waits_for_a_group() {
+    let options = MachineOptions { strategy: Strategy::OneForAll, ..options() };
+    let mut rig = Rig::running(options, [permanent("a")]);
+    rig.start("1", permanent("x"));
+    assert_eq!(rig.restart("restart", "x"), [""; 0]);
+    assert_eq!(rig.crashes("a"), ["stop x#1"]);
+    assert_eq!(rig.start("2", permanent("x")), [""; 0]);
+    assert_eq!(rig.stops("x"), ["forget x", "1: Cancelled", "restart: NotFound", "start a#2"]);
+    assert_eq!(rig.up("a"), ["start x#1"]);
+    assert_eq!(rig.up("x"), ["2: up x#1"]);
+}
