@@ -28,7 +28,7 @@ pub struct Options {
     cases: Option<u32>,
     /// Begin what is random from this seed
     #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Passed on to `cargo test`: `-- -p ipa-pod name`, `-- name -- --nocapture`
     #[arg(last = true, value_name = "CARGO TEST ARGS")]
     pub args: Vec<String>,
