@@ -47,12 +47,12 @@ const STAGES: [Stage; 10] = [
     Stage {
         name: "test",
         repeat: "cargo xtask test --seed 1",
-        run: || test::run(&test::Options { seed: Some(SEED), ..test::Options::default() }),
+        run: || test::run(&test::Options::default().seeded(SEED)),
     },
     Stage {
         name: "random",
         repeat: "cargo xtask test --cases 80000 --seed 1",
-        run: || test::run(&test::Options { seed: Some(SEED), ..test::Options::cases(CASES) }),
+        run: || test::run(&test::Options::cases(CASES).seeded(SEED)),
     },
     Stage {
         name: "threads",

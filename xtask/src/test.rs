@@ -28,7 +28,7 @@ pub struct Options {
     cases: Option<u32>,
     /// Begin what is random from this seed
     #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
+    seed: Option<u64>,
     /// Passed on to `cargo test`: `-- -p ipa-pod name`, `-- name -- --nocapture`
     #[arg(last = true, value_name = "CARGO TEST ARGS")]
     pub args: Vec<String>,
@@ -38,6 +38,11 @@ impl Options {
     /// So many random lifecycles, and nothing else.
     pub fn cases(cases: u32) -> Self {
         Self { cases: Some(cases), ..Self::default() }
+    }
+
+    /// The same from this seed.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 }
 
