@@ -34,7 +34,7 @@ async fn an_open_store_answers_the_truth_whatever_fails() {
 #[tokio::test]
 async fn a_store_opens_or_says_why_not_whatever_fails() {
     use Subject::*;
-    loops(&[Create, Open, Unclean, Migrate, Switch], &["any once EIO", "any ever EIO"]).await;
+    loops(&[Create, Open, Unclean, Switch], &["any once EIO", "any ever EIO"]).await;
 }
 
 /// A full disk, syncs that fail for ever, and writes that are cut short, with and without an error.

@@ -2,19 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use ipa_eventstore::{Durability, SqliteEventStore, SqliteOptions, StoreError};
-use rusqlite::Connection;
 
 use crate::{
     examine::STORE,
     folder::{copy, empty},
     history::{Found, Op, Stored, What},
-    trouble::{Trouble, broken, tool, unexpected},
+    trouble::{Trouble, unexpected},
     work::{Answer, Memory, send},
 };
 
@@ -47,15 +46,13 @@ pub enum Subject {
     Open,
     /// The store is opened that was not closed.
     Unclean,
-    /// The store is opened that is of an older schema.
-    Migrate,
     /// The store is opened with another durability.
     Switch,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::First,
         Self::Append,
         Self::Batch,
@@ -69,7 +66,6 @@ impl Subject {
         Self::Create,
         Self::Open,
         Self::Unclean,
-        Self::Migrate,
         Self::Switch,
     ];
 }
@@ -89,7 +85,7 @@ pub(super) struct Setting<'a> {
 impl Subject {
     /// Whether the fault befalls an opening.
     pub(super) fn opens(self) -> bool {
-        matches!(self, Self::Create | Self::Open | Self::Unclean | Self::Migrate | Self::Switch)
+        matches!(self, Self::Create | Self::Open | Self::Unclean | Self::Switch)
     }
 
     pub(super) fn durability(self) -> Durability {
@@ -110,7 +106,7 @@ impl Subject {
             }
             Self::Snapshot => vec![op(0, "a", What::Snapshot { version: 3 })],
             Self::Delete => vec![op(0, "a", What::Delete)],
-            Self::Close | Self::Create | Self::Open | Self::Unclean | Self::Migrate | Self::Switch => vec![],
+            Self::Close | Self::Create | Self::Open | Self::Unclean | Self::Switch => vec![],
         }
     }
 
@@ -201,9 +197,8 @@ impl Templates {
     /// Builds them, in a folder of their own that the shim does not watch.
     pub(super) async fn build(folder: &Path) -> Result<Self, Trouble> {
         let folder = folder.join("templates");
-        let [work, clean, unclean, older] =
-            ["work", "clean", "unclean", "older"].map(|name| folder.join(name));
-        for folder in [&work, &clean, &unclean, &older] {
+        let [work, clean, unclean] = ["work", "clean", "unclean"].map(|name| folder.join(name));
+        for folder in [&work, &clean, &unclean] {
             empty(folder)?;
         }
         let options = SqliteOptions::new().idle_checkpoint(Duration::from_secs(3600));
@@ -239,27 +234,13 @@ impl Templates {
         copy(&work, &unclean, &[".lock", "-shm"])?;
         let streams = Found::read(&store).await?.streams;
         store.close().await.map_err(unexpected("building a template"))?;
-        // Schema 0 is a file that is ours and has no tables.
-        let prepare = || -> rusqlite::Result<()> {
-            let connection = Connection::open(older.join(STORE))?;
-            connection.execute_batch("PRAGMA application_id = 0x69706145; PRAGMA journal_mode = wal")?;
-            connection.close().map_err(|(_, error)| error)
-        };
-        match prepare() {
-            Ok(()) => Ok(Self { folder, streams }),
-            Err(error) => broken(format!("building a template: {error}")),
-        }
+        Ok(Self { folder, streams })
     }
 
     /// Puts a subject's store into an empty folder; says what is in it.
     pub(super) fn put(&self, subject: Subject, into: &Path) -> Result<BTreeMap<String, Stored>, Trouble> {
         let (name, late) = match subject {
             Subject::Create => return Ok(BTreeMap::new()),
-            Subject::Migrate => {
-                let from = self.folder.join("older").join(STORE);
-                fs::copy(from, into.join(STORE)).map_err(tool("putting a template"))?;
-                return Ok(BTreeMap::new());
-            }
             Subject::Unclean | Subject::Switch => ("unclean", true),
             _ => ("clean", false),
         };
