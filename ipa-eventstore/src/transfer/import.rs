@@ -169,7 +169,7 @@ impl<'a> Import<'a> {
     async fn event(&mut self, line: u64, event: EventLine) -> Result<(), ImportError> {
         let goes_on = self.group.as_ref().is_some_and(|group| {
             group.stream == event.stream
-                && group.first + group.events.len() as u64 == event.version
+                && group.first.checked_add(group.events.len() as u64) == Some(event.version)
                 && group.events.len() < GROUP_EVENTS
                 && group.bytes < GROUP_BYTES
         });

@@ -182,7 +182,7 @@ async fn lines_that_do_not_fit() {
     let tenant = r#"{"stream":{"name":"a","type":"tenant"}}"#;
     let b = r#"{"stream":{"name":"b","type":"task"}}"#;
     // Lines, the line that is wrong, what is said, the events of a that are there after it.
-    let cases: [(Vec<String>, u64, &str, Option<u64>); 9] = [
+    let cases: [(Vec<String>, u64, &str, Option<u64>); 10] = [
         (vec![event("a", 1, 1)], 2, "stream a is neither in the store nor in a line before", None),
         (vec![STREAM.into(), event("a", 2, 1)], 3, "version 2 of stream a, which is at 0", None),
         (
@@ -202,6 +202,12 @@ async fn lines_that_do_not_fit() {
             Some(1),
         ),
         (vec![snapshot.into()], 2, "neither in the store", None),
+        (
+            vec![STREAM.into(), event("a", u64::MAX, 1), event("a", u64::MAX, 2)],
+            3,
+            "version 18446744073709551615 of stream a, which is at 0",
+            None,
+        ),
     ];
     for (mut text, line, problem, stored) in cases {
         let place = Place::new();
