@@ -1,7 +1,7 @@
 //! Edits of a log: what a disk, a copy that went wrong or a malicious hand could do to it.
 //!
 //! The one trick: the checksums run on from frame to frame, so a change of any byte ends the log right there, and nothing behind it is
-//! ever looked at closely. [`Kind::Seal`] makes them right again.
+//! ever looked at closely. `Kind::Seal` makes them right again.
 
 use super::frames::{self, FRAME_WORDS, HEADER, count, frame_size, place, set_word};
 use crate::input::Input;
