@@ -89,7 +89,7 @@ pub(crate) struct PodDirectory {
 }
 
 impl Directory for PodDirectory {
-    fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
+    fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
         let key = (self.task.clone(), child.id.clone());
         let entry = ChildEntry { child: child.clone(), published: None };
         // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
@@ -98,7 +98,7 @@ impl Directory for PodDirectory {
             .register(key, entry)
             .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
         let published = self.published.clone();
-        Ok(Box::new(Entered { registration, child: child.clone(), published }))
+        Ok(Arc::new(Entered { registration, child: child.clone(), published }))
     }
 }
 

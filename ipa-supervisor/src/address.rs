@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -270,8 +271,8 @@ impl<M: Send + 'static> Opened<M> {
     }
 
     /// Takes the next message, when there is one. Cancel safe.
-    pub(crate) async fn next(&self) -> M {
-        self.inbox.pop().await.message
+    pub(crate) fn poll_next(&self, cx: &task::Context<'_>) -> Poll<M> {
+        self.inbox.poll_pop(cx).map(|envelope| envelope.message)
     }
 }
 

@@ -27,15 +27,20 @@ impl Blueprint {
         self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
         let defaults = self.surroundings.defaults;
         let slots = self.children.into_iter().enumerate();
-        let children: Vec<_> =
-            slots.map(|(n, spec)| (SlotId(n as u64), spec.policy(defaults), spec.factory)).collect();
+        let (policies, children): (Vec<_>, Vec<_>) = slots
+            .map(|(n, spec)| {
+                let (slot, policy) = (SlotId(n as u64), spec.policy(defaults));
+                let restart = policy.restart;
+                ((slot, policy), (slot, restart, spec.factory))
+            })
+            .unzip();
         let machine = if self.dynamic {
             Machine::dynamic(self.options)?
         } else {
-            Machine::ordered(self.options, children.iter().map(|(slot, policy, _)| (*slot, policy.clone())))?
+            Machine::ordered(self.options, policies)?
         };
-        let lineage = if nested { lineage::current() } else { None };
-        Ok(Driver::new(machine, children, self.surroundings, port, lease, lineage))
+        let parent = if nested { lineage::current() } else { None };
+        Ok(Driver::new(machine, children, self.surroundings, port, lease, parent))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.

@@ -3,59 +3,42 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use crate::control::Control;
 use crate::handle::SupervisorRef;
 use crate::lease::Lease;
-use crate::log;
 use crate::machine::ChildRef;
-use crate::message::{Message, Port, REPORTS};
-use crate::ports::{Entry, Published};
-use crate::pulse::Pulse;
+use crate::message::Message;
+use crate::ports::Published;
 use crate::reason::{Cause, ExitReason};
-use crate::scope::Scope;
+use crate::scope;
 use crate::spec::ChildId;
-use crate::sync::SetOnce;
+use crate::stop_request::StopRequest;
 
 /// A child's view of its own incarnation. Cheap to clone.
 ///
 /// It holds the incarnation's [lease](Lease): a clone that is kept beyond the child's end keeps it from ending. Hand other
 /// tasks what they need of it, not the context.
 #[derive(Clone)]
-pub struct Context(Arc<Inner>);
-
-/// The entry in the directory goes first, before the lease does.
-struct Inner {
-    child: ChildRef,
-    stop: Arc<SetOnce<Cause>>,
-    port: Arc<Port>,
-    scope: Arc<Scope>,
-    /// Where it is said that the child is alive, if anybody wants to know.
-    pulse: Option<Arc<Pulse>>,
-    entry: OnceLock<Box<dyn Entry>>,
+pub struct Context {
+    control: Arc<Control>,
     lease: Lease,
 }
 
 impl Context {
-    pub(crate) fn new(
-        child: ChildRef,
-        stop: Arc<SetOnce<Cause>>,
-        port: Arc<Port>,
-        scope: Arc<Scope>,
-        pulse: Option<Arc<Pulse>>,
-        lease: Lease,
-    ) -> Self {
-        Self(Arc::new(Inner { child, stop, port, scope, pulse, entry: OnceLock::new(), lease }))
+    pub(crate) fn new(control: Arc<Control>, lease: Lease) -> Self {
+        Self { control, lease }
     }
 
     /// The child's id.
     pub fn id(&self) -> &ChildId {
-        &self.0.child.id
+        &self.control.child.id
     }
 
     /// The child: its id, its place, which run of it this is.
     pub fn child(&self) -> &ChildRef {
-        &self.0.child
+        &self.control.child
     }
 
     /// Resolves when the child is asked to stop, with the reason; at once if it has been. Cancel safe.
@@ -67,12 +50,12 @@ impl Context {
 
     /// Whether the child has been asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.0.stop.initialized()
+        self.control.stop.is_made()
     }
 
     /// The incarnation's lease: to be held by whatever works for this child outside its task.
     pub fn lease(&self) -> Lease {
-        self.0.lease.clone()
+        self.lease.clone()
     }
 
     /// Runs a closure that blocks on tokio's pool for such, holding the incarnation's lease until it returns.
@@ -110,7 +93,7 @@ impl Context {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.0.scope.spawn(self.lease(), future)
+        scope::spawn(&self.control, self.lease(), future)
     }
 
     /// Says that the child is alive and works on something. See [`ChildSpec::max_silence`](crate::ChildSpec::max_silence);
@@ -125,33 +108,32 @@ impl Context {
     }
 
     fn report_alive(&self, working: bool) {
-        if self.0.pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
+        if self.control.pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
             self.send_alive();
         }
     }
 
     /// From here on the child is taken to wait, whatever it says: its `run` is over.
     pub(crate) fn end_of_run(&self) {
-        if self.0.pulse.as_ref().is_some_and(|pulse| pulse.end()) {
+        if self.control.pulse.as_ref().is_some_and(|pulse| pulse.end()) {
             self.send_alive();
         }
     }
 
     fn send_alive(&self) {
-        let ChildRef { slot, incarnation, .. } = self.0.child;
-        // Refused only when the supervisor is gone.
-        let _ = self.0.port.inbox.push(REPORTS, Message::Alive { slot, incarnation });
+        let ChildRef { slot, incarnation, .. } = self.control.child;
+        self.control.report(Message::Alive { slot, incarnation });
     }
 
     /// The supervisor that this child is under; weak, so that it keeps no tree alive.
     pub fn supervisor(&self) -> SupervisorRef {
-        SupervisorRef::new(self.0.port.clone())
+        SupervisorRef::new(self.control.port.clone())
     }
 
     /// Publishes an address in the supervisor's [`Directory`](crate::Directory), under the child's id, until this incarnation
     /// is over. Without a directory it does nothing.
     pub fn publish<T: Any + Send + Sync>(&self, address: T) {
-        if let Some(entry) = self.0.entry.get() {
+        if let Some(entry) = self.control.entry() {
             entry.publish(Published::new(address));
         }
     }
@@ -159,40 +141,30 @@ impl Context {
     /// Tells the supervisor that this child, asked to stop, cannot: something under it is stuck. Whoever waits for its end gets
     /// an error at once, instead of waiting for as long as its shutdown policy allows.
     pub fn report_stuck(&self) {
-        let message = Message::Lingers { slot: self.0.child.slot, incarnation: self.0.child.incarnation };
-        // Refused only when the supervisor is gone, and with it whoever waited.
-        let _ = self.0.port.inbox.push(REPORTS, message);
+        let ChildRef { slot, incarnation, .. } = self.control.child;
+        self.control.report(Message::Lingers { slot, incarnation });
     }
 
-    pub(crate) fn port(&self) -> &Arc<Port> {
-        &self.0.port
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
-    pub(crate) fn stop_requested(&self) -> Option<Cause> {
-        self.0.stop.get().cloned()
+    pub(crate) fn own_lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(crate) fn stop_request(&self) -> &StopRequest {
+        &self.control.stop
     }
 
     pub(crate) async fn stop_cause(&self) -> Cause {
-        self.0.stop.wait().await.clone()
-    }
-
-    pub(crate) fn set_entry(&self, entry: Box<dyn Entry>) {
-        // An incarnation is entered once, before its factory is called.
-        let _ = self.0.entry.set(entry);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // Foreign, and so is its Drop; before the lease, which is a field.
-        let entry = self.entry.take();
-        log::caught("a directory's entry, when dropped", || drop(entry));
+        self.control.stop.wait().await.clone()
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("child", &self.0.child).finish_non_exhaustive()
+        f.debug_struct("Context").field("child", &self.control.child).finish_non_exhaustive()
     }
 }
 

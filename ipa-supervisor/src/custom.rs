@@ -242,8 +242,8 @@
 //! struct Listed(ChildId, Addresses);
 //!
 //! impl Directory for Addresses {
-//!     fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
-//!         Ok(Box::new(Listed(child.id.clone(), self.clone())))
+//!     fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+//!         Ok(Arc::new(Listed(child.id.clone(), self.clone())))
 //!     }
 //! }
 //! impl Entry for Listed {

@@ -4,27 +4,29 @@
 //! things it awaits are its inbox and the clock. Root and nested supervisors, ordered and dynamic ones, are all this loop.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use crate::context::Context;
+use crate::control::Control;
 use crate::error::{StartError, StuckChild};
 use crate::incarnation::{Body, Manner};
-use crate::lease::{Lease, Report};
-use crate::lineage::{CURRENT, Lineage};
+use crate::lease::Lease;
+use crate::lineage::CURRENT;
 use crate::log;
 use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply};
-use crate::policy::{Policy, Restart, Settings};
+use crate::policy::{Restart, Settings};
 use crate::ports::{Directory, Observer};
-use crate::pulse::Pulse;
 use crate::reason::{Cause, ExitReason};
-use crate::scope::{Scope, ScopeEnd};
 use crate::spec::{ChildSpec, Factory};
 use crate::sync::{
-    Mutex, SetOnce,
-    task::{self, AbortHandle},
+    Mutex,
+    task::{AbortHandle, spawn},
     time::{self, Instant},
 };
 
@@ -44,11 +46,13 @@ pub(crate) struct Driver {
     surroundings: Surroundings,
     epoch: Instant,
     next_slot: u64,
-    lineage: Option<Arc<Lineage>>,
+    /// The child as which this supervisor runs, if it is nested.
+    parent: Option<Arc<Control>>,
     progress: Progress,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
     reason: Arc<Mutex<Option<ExitReason>>>,
+    timer: Option<Timer>,
 }
 
 /// How far the supervisor has got, as the loop's owner wants to know it.
@@ -60,16 +64,21 @@ struct Progress {
 }
 
 struct Slot {
-    policy: Policy,
     factory: Option<Factory>,
     running: Option<Running>,
+    /// The policy's, for the log: the machine may have forgotten the child by then.
+    restart: Restart,
 }
 
 struct Running {
-    incarnation: Incarnation,
-    stop: Arc<SetOnce<Cause>>,
-    pulse: Option<Arc<Pulse>>,
+    control: Arc<Control>,
     task: AbortHandle,
+}
+
+/// Wakes the loop. There while there is a deadline.
+struct Timer {
+    due: Instant,
+    sleep: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Drop for Running {
@@ -93,20 +102,20 @@ impl Drop for Ended {
 }
 
 impl Driver {
-    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own, `lineage` the
+    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own, `parent` the
     /// child as which it runs, if it is nested.
     pub(crate) fn new(
         machine: Machine<Reply>,
-        children: Vec<(SlotId, Policy, Factory)>,
+        children: Vec<(SlotId, Restart, Factory)>,
         surroundings: Surroundings,
         port: Arc<Port>,
         lease: Lease,
-        lineage: Option<Arc<Lineage>>,
+        parent: Option<Arc<Control>>,
     ) -> Self {
         let next_slot = children.len() as u64;
         let slots = children
             .into_iter()
-            .map(|(id, policy, factory)| (id, Slot { policy, factory: Some(factory), running: None }))
+            .map(|(id, restart, factory)| (id, Slot { factory: Some(factory), running: None, restart }))
             .collect();
         let reason = Arc::new(Mutex::new(None));
         lease.tie(Ended { port: port.clone(), reason: reason.clone() });
@@ -117,10 +126,11 @@ impl Driver {
             surroundings,
             epoch: Instant::now(),
             next_slot,
-            lineage,
+            parent,
             progress: Progress::default(),
             lease,
             reason,
+            timer: None,
         }
     }
 
@@ -170,28 +180,48 @@ impl Driver {
     pub(crate) async fn turn(&mut self) {
         // A loop that always finds a message would otherwise never let its thread go.
         tokio::task::coop::consume_budget().await;
+        match poll_fn(|cx| self.poll_turn(cx)).await {
+            Some(message) => self.receive(message),
+            None => self.feed(Event::Tick),
+        }
+    }
+
+    /// The next message, or `None` for a deadline that has come.
+    fn poll_turn(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Message>> {
         // A deadline too far off to be a moment is none.
         let deadline = self.machine.poll_timeout().and_then(|deadline| self.epoch.checked_add(deadline));
-        // Not left to the select below, which looks at the inbox first: one that is never empty would stop the clock.
+        // Before the inbox: one that is never empty would stop the clock.
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return self.feed(Event::Tick);
+            return Poll::Ready(None);
         }
-        let message = match deadline {
-            None => self.port.inbox.pop().await,
-            Some(deadline) => tokio::select! {
-                biased;
-                message = self.port.inbox.pop() => message,
-                () = time::sleep_until(deadline) => return self.feed(Event::Tick),
-            },
+        if let Poll::Ready(message) = self.port.inbox.poll_pop(cx) {
+            return Poll::Ready(Some(message));
+        }
+        let Some(deadline) = deadline else {
+            self.timer = None;
+            return Poll::Pending;
         };
-        self.receive(message);
+        // A timer that is due before stays: one for each deadline would cost more than one that may go off in vain.
+        if self.timer.as_ref().is_none_or(|timer| timer.due > deadline) {
+            self.timer = Some(Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) });
+        }
+        while let Some(timer) = &mut self.timer
+            && timer.sleep.as_mut().poll(cx).is_ready()
+        {
+            if timer.due >= deadline {
+                self.timer = None;
+                return Poll::Ready(None);
+            }
+            *timer = Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) };
+        }
+        Poll::Pending
     }
 
     fn receive(&mut self, message: Message) {
         match message {
             Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
             Message::Alive { slot, incarnation } => {
-                let pulse = self.running(slot, incarnation).and_then(|running| running.pulse.as_ref());
+                let pulse = self.running(slot, incarnation).and_then(|running| running.control.pulse.as_ref());
                 if let Some(working) = pulse.map(|pulse| pulse.read()) {
                     self.feed(Event::Alive { slot, incarnation, working });
                 }
@@ -201,7 +231,7 @@ impl Driver {
             Message::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
             Message::Kill { cause } => self.feed(Event::Kill { cause }),
             Message::Command { tag, caller, op } => {
-                self.feed(Event::Command(Command { tag: Some(tag), caller, op }));
+                self.feed(Event::Command(Command { tag: Some(tag), caller, op: *op }));
             }
             Message::StartChild { tag, caller, spec } => self.start_child(tag, caller, *spec),
             Message::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
@@ -226,7 +256,8 @@ impl Driver {
         self.next_slot += 1;
         let policy = spec.policy(self.surroundings.defaults);
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
-        self.slots.insert(slot, Slot { policy: policy.clone(), factory: Some(spec.factory), running: None });
+        let restart = policy.restart;
+        self.slots.insert(slot, Slot { factory: Some(spec.factory), running: None, restart });
         self.feed(Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
     }
 
@@ -253,8 +284,7 @@ impl Driver {
             Action::Start { slot, incarnation } => self.start(slot, incarnation),
             Action::Stop { slot, incarnation, cause } => {
                 if let Some(running) = self.running(slot, incarnation) {
-                    // The first request stands.
-                    let _ = running.stop.set(cause);
+                    running.control.stop.make(cause);
                 }
             }
             Action::Kill { slot, incarnation } => {
@@ -282,44 +312,39 @@ impl Driver {
     }
 
     fn running(&self, slot: SlotId, incarnation: Incarnation) -> Option<&Running> {
-        self.slots.get(&slot)?.running.as_ref().filter(|running| running.incarnation == incarnation)
+        self.slots.get(&slot)?.running.as_ref().filter(|running| running.control.child.incarnation == incarnation)
     }
 
     fn start(&mut self, id: SlotId, incarnation: Incarnation) {
+        let Some(policy) = self.machine.policy(&Target::Slot(id)) else { return };
         let Some(slot) = self.slots.get_mut(&id) else { return };
         // A temporary child is started once: what its factory captured goes with that one incarnation.
-        let factory = match slot.policy.restart {
+        let factory = match policy.restart {
             Restart::Temporary => slot.factory.take(),
             Restart::Permanent | Restart::Transient => slot.factory.clone(),
         };
-        let lease = Lease::child(&self.lease, Report::new(self.port.clone(), id, incarnation));
-        let stop = Arc::new(SetOnce::new());
-        let child = ChildRef { id: slot.policy.id.clone(), slot: id, incarnation };
-        let lineage = Lineage::new(self.port.clone(), id, self.lineage.clone());
-        let scope = Scope::new(lineage.clone());
-        let pulse = slot.policy.max_silence.map(|_| Arc::<Pulse>::default());
-        let cx =
-            Context::new(child, stop.clone(), self.port.clone(), scope.clone(), pulse.clone(), lease.clone());
+        let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
+        let watched = policy.max_silence.is_some();
+        let control = Arc::new(Control::new(child, self.port.clone(), self.parent.clone(), watched));
+        let cx = Context::new(control.clone(), Lease::child(&self.lease, control.clone()));
         let body = Body {
             child: None,
             factory,
-            _scope: ScopeEnd(scope),
             cx,
-            lease,
             manner: Manner {
-                stop_mode: slot.policy.stop_mode,
-                shutdown: slot.policy.shutdown,
-                terminate_after_panic: slot.policy.terminate_after_panic,
+                stop_mode: policy.stop_mode,
+                shutdown: policy.shutdown,
+                terminate_after_panic: policy.terminate_after_panic,
             },
         };
         let life = body.live(self.surroundings.directory.clone());
-        let task = task::spawn(CURRENT.scope(lineage, life)).abort_handle();
-        slot.running = Some(Running { incarnation, stop, pulse, task });
+        let task = spawn(CURRENT.scope(control.clone(), life)).abort_handle();
+        slot.running = Some(Running { control, task });
     }
 
     fn note(&self, note: &Note) {
         // Not the machine's: it may have forgotten the child by now, and says so after the note.
-        log::note(note, |slot| self.slots.get(&slot).map(|slot| slot.policy.restart));
+        log::note(note, |slot| self.slots.get(&slot).map(|slot| slot.restart));
         if let Some(observer) = &self.surroundings.observer {
             log::caught("a supervisor's observer", || observer.observe(note));
         }

@@ -85,7 +85,7 @@ impl SupervisorRef {
         let id = id.into();
         let target = Target::Id(id.clone());
         let (tag, reply) = oneshot::channel();
-        let message = Message::Command { tag, caller: self.0.caller(), op: Op::Restart(target) };
+        let message = Message::Command { tag, caller: self.0.caller(), op: Box::new(Op::Restart(target)) };
         match self.0.call(COMMANDS, message, reply).await.ok_or(RestartChildError::Closed)?? {
             Outcome::Started(slot, incarnation) => Ok(Started::Child(ChildRef { id, slot, incarnation })),
             Outcome::Ignored | Outcome::Done => Ok(Started::Ignored),
@@ -115,7 +115,7 @@ impl SupervisorRef {
     pub async fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), DeleteChildError> {
         let target = Target::Id(id.into());
         let (tag, reply) = oneshot::channel();
-        let message = Message::Command { tag, caller: self.0.caller(), op: Op::Delete(target) };
+        let message = Message::Command { tag, caller: self.0.caller(), op: Box::new(Op::Delete(target)) };
         self.0.call(COMMANDS, message, reply).await.ok_or(DeleteChildError::Closed)??;
         Ok(())
     }

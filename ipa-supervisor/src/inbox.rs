@@ -8,25 +8,39 @@
 //! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
 
 use std::collections::VecDeque;
+use std::task::{self, Poll, Waker};
 
-use crate::sync::{Mutex, Notify, Semaphore, TryAcquireError};
+use crate::sync::{Mutex, Semaphore, TryAcquireError};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
 pub(crate) struct Inbox<T, const LANES: usize> {
     lanes: Mutex<Lanes<T, LANES>>,
-    wake: Notify,
     room: Semaphore,
 }
 
 struct Lanes<T, const LANES: usize> {
     queues: [VecDeque<Item<T>>; LANES],
     closed: bool,
+    /// The reader, while it waits. Here rather than in a `Notify`, which would cost each waiting reader a place in a list, and each
+    /// item more than the lock.
+    reader: Option<Waker>,
 }
 
 struct Item<T> {
     value: T,
     /// Whether it took one of the places that are bounded.
     bounded: bool,
+}
+
+impl<T, const LANES: usize> Lanes<T, LANES> {
+    fn take_next(&mut self) -> Option<Item<T>> {
+        let queue = self.queues.iter_mut().find(|queue| !queue.is_empty())?;
+        let item = queue.pop_front()?;
+        if queue.is_empty() && queue.capacity() > KEEP {
+            *queue = VecDeque::new();
+        }
+        Some(item)
+    }
 }
 
 /// The inbox is closed: its loop has ended. The refused item comes back.
@@ -47,8 +61,11 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     /// An inbox with `places` for what is pushed by [`push_bounded`](Self::push_bounded).
     pub(crate) fn new(places: usize) -> Self {
         Self {
-            lanes: Mutex::new(Lanes { queues: std::array::from_fn(|_| VecDeque::new()), closed: false }),
-            wake: Notify::new(),
+            lanes: Mutex::new(Lanes {
+                queues: std::array::from_fn(|_| VecDeque::new()),
+                closed: false,
+                reader: None,
+            }),
             room: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
         }
     }
@@ -84,44 +101,57 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     }
 
     fn insert(&self, lane: usize, item: Item<T>) -> Result<(), Closed<T>> {
-        {
+        let reader = {
             let mut lanes = self.lanes.lock();
             if lanes.closed {
                 return Err(Closed(item.value));
             }
             lanes.queues[lane].push_back(item);
+            lanes.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
         }
-        self.wake.notify_one();
         Ok(())
     }
 
     /// Takes the next item: of the lowest lane that has one, the oldest.
     pub(crate) fn try_pop(&self) -> Option<T> {
+        let item = self.lanes.lock().take_next()?;
+        Some(self.taken(item))
+    }
+
+    /// Takes the next item, or has the reader woken when there is one. For one reader.
+    pub(crate) fn poll_pop(&self, cx: &task::Context<'_>) -> Poll<T> {
+        if let Some(value) = self.try_pop() {
+            return Poll::Ready(value);
+        }
+        // Cloned before, and dropped after: no waker's code runs under the lock.
+        let mut reader = Some(cx.waker().clone());
         let item = {
             let mut lanes = self.lanes.lock();
-            let queue = lanes.queues.iter_mut().find(|queue| !queue.is_empty())?;
-            let item = queue.pop_front()?;
-            if queue.is_empty() && queue.capacity() > KEEP {
-                *queue = VecDeque::new();
+            // Again: what came since the first look has found no reader to wake.
+            let item = lanes.take_next();
+            if item.is_none() {
+                std::mem::swap(&mut lanes.reader, &mut reader);
             }
             item
         };
+        drop(reader);
+        item.map_or(Poll::Pending, |item| Poll::Ready(self.taken(item)))
+    }
+
+    /// Waits for the next item.
+    #[cfg(test)]
+    pub(crate) async fn pop(&self) -> T {
+        std::future::poll_fn(|cx| self.poll_pop(cx)).await
+    }
+
+    fn taken(&self, item: Item<T>) -> T {
         if item.bounded {
             self.room.add_permits(1);
         }
-        Some(item.value)
-    }
-
-    /// Waits for the next item. For one reader. Cancel safe.
-    pub(crate) async fn pop(&self) -> T {
-        loop {
-            // `notify_one` leaves a permit when nobody waits, so an item that is pushed between this look and the wait is
-            // seen by the next round.
-            if let Some(value) = self.try_pop() {
-                return value;
-            }
-            self.wake.notified().await;
-        }
+        item.value
     }
 
     /// Refuses everything from now on and hands back what was still queued, in the order it would have been read.

@@ -5,35 +5,33 @@
 //! then its context with its entry in the directory, and the lease, whose end is the exit report, last.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
-use crate::lease::Lease;
 use crate::log;
-use crate::message::{Message, REPORTS};
+use crate::message::Message;
 use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
 use crate::ports::Directory;
+use crate::machine::ChildRef;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
-use crate::scope::ScopeEnd;
 use crate::spec::Factory;
-use crate::sync::{
-    runtime::{Handle, RuntimeFlavor},
-    task, time,
-};
+use crate::stop_request::StopRequest;
+use crate::sync::runtime::{Handle, RuntimeFlavor};
+use crate::sync::task::yield_now;
+use crate::sync::time;
 
-/// What an incarnation consists of. Fields drop in this order; that order is the guarantee.
+/// What an incarnation consists of. It drops in this order; that order is the guarantee.
 pub(crate) struct Body {
     pub(crate) child: Option<Box<dyn Child>>,
     pub(crate) factory: Option<Factory>,
-    pub(crate) _scope: ScopeEnd,
+    /// With the lease.
     pub(crate) cx: Context,
-    pub(crate) lease: Lease,
     pub(crate) manner: Manner,
 }
 
@@ -47,11 +45,18 @@ pub(crate) struct Manner {
 
 impl Body {
     /// Lives the incarnation to its end.
-    pub(crate) async fn live(mut self, directory: Option<Arc<dyn Directory>>) {
-        let mut end = match self.start(directory).await {
-            Ok(()) => End::Exited(self.run().await),
-            Err(end) => end,
-        };
+    // Not an `async fn`: that would keep what it is given twice, once as it was handed over, in the task of every child.
+    pub(crate) fn live(mut self, directory: Option<Arc<dyn Directory>>) -> impl Future<Output = ()> + Send {
+        async move {
+            let end = match self.start(&directory).await {
+                Ok(()) => End::Exited(self.run().await),
+                Err(end) => end,
+            };
+            self.over(end);
+        }
+    }
+
+    fn over(&mut self, mut end: End) {
         // A panic in the value's own Drop is the child's as well.
         let child = self.child.take();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(child)))
@@ -59,17 +64,17 @@ impl Body {
         {
             end = End::Exited(ExitReason::Panicked(panic_text(payload)));
         }
-        self.lease.set_end(end);
+        self.cx.own_lease().set_end(end);
     }
 
     /// Everything up to the moment at which the child is up.
-    async fn start(&mut self, directory: Option<Arc<dyn Directory>>) -> Result<(), End> {
-        if let Some(cause) = self.cx.stop_requested() {
-            return Err(End::Exited(ExitReason::Shutdown(cause)));
+    async fn start(&mut self, directory: &Option<Arc<dyn Directory>>) -> Result<(), End> {
+        if let Some(cause) = self.cx.stop_request().get() {
+            return Err(End::Exited(ExitReason::Shutdown(cause.clone())));
         }
         if let Some(directory) = directory {
             match sync_caught(|| directory.enter(self.cx.child())) {
-                Ok(Ok(entry)) => self.cx.set_entry(entry),
+                Ok(Ok(entry)) => self.cx.control().set_entry(entry),
                 Ok(Err(error)) => return Err(End::Exited(ExitReason::failed(error))),
                 Err(reason) => return Err(End::Exited(reason)),
             }
@@ -86,7 +91,7 @@ impl Body {
             let mut init = Call::new(child.init(&mut cx));
             match self.manner.stop_mode {
                 StopMode::CooperativeInit => Either::Done(init.finish().await),
-                StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(&self.cx).await,
+                StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
             }
         };
         match ended {
@@ -96,14 +101,12 @@ impl Body {
             Either::Done(Err(reason)) => return Err(End::Exited(reason)),
             Either::Stopped(cause) => return Err(End::Exited(ExitReason::Shutdown(cause))),
         }
-        let child = self.cx.child();
-        let up = Message::Up { slot: child.slot, incarnation: child.incarnation };
-        // Refused only when the supervisor is gone; this task is then about to be aborted.
-        let _ = self.cx.port().inbox.push(REPORTS, up);
+        let ChildRef { slot, incarnation, .. } = *self.cx.child();
+        self.cx.control().report(Message::Up { slot, incarnation });
         // The push has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
         // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
         if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            task::yield_now().await;
+            yield_now().await;
         }
         Ok(())
     }
@@ -114,7 +117,7 @@ impl Body {
         let ended = {
             let mut run = Call::new(child.run(&mut cx));
             match self.manner.stop_mode {
-                StopMode::Drop => run.finish_or_stop(&self.cx).await,
+                StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
                 StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
             }
         };
@@ -141,7 +144,8 @@ impl Body {
         let mut terminate = Call::new(child.terminate(&mut cx, &reason));
         let ended = match bound {
             None => Some(terminate.finish().await),
-            Some(bound) => match time::timeout(bound, terminate.finish()).await {
+            // Boxed: a timer that few will need would otherwise have its room in the task of every child.
+            Some(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
                 Ok(ended) => Some(ended),
                 Err(_late) => terminate.cancel().err().map(Err),
             },
@@ -166,6 +170,7 @@ impl Drop for Body {
         let (child, factory) = (self.child.take(), self.factory.take());
         log::caught("a child's value, when dropped", || drop(child));
         log::caught("a child's factory, when dropped", || drop(factory));
+        self.cx.control().task_ended();
     }
 }
 
@@ -198,29 +203,31 @@ impl<'a, T> Call<'a, T> {
         Self(Some(future))
     }
 
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<T, ExitReason>> {
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(payload) => Poll::Ready(Err(panicked(payload))),
+        }
+    }
+
     /// Runs the call to its end.
     async fn finish(&mut self) -> Result<T, ExitReason> {
-        let result = std::future::poll_fn(|cx| {
-            let Some(future) = self.0.as_mut() else { return Poll::Pending };
-            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-                Err(payload) => Poll::Ready(Err(panicked(payload))),
-            }
-        })
-        .await;
+        let result = poll_fn(|cx| self.poll(cx)).await;
         self.cancel().and(result)
     }
 
-    /// Runs the call to its end, or drops it as soon as the child is asked to stop.
-    async fn finish_or_stop(&mut self, cx: &Context) -> Either<T> {
-        tokio::select! {
-            biased;
-            cause = cx.stop_cause() => match self.cancel() {
-                Ok(()) => Either::Stopped(cause),
-                Err(reason) => Either::Done(Err(reason)),
-            },
-            result = self.finish() => Either::Done(result),
+    /// Runs the call to its end, or drops it as soon as the child is asked to stop. For the incarnation's own task.
+    async fn finish_or_stop(&mut self, stop: &StopRequest) -> Either<T> {
+        let ended = poll_fn(|cx| match stop.poll_own(cx) {
+            Poll::Ready(cause) => Poll::Ready(Either::Stopped(cause.clone())),
+            Poll::Pending => self.poll(cx).map(Either::Done),
+        })
+        .await;
+        match (self.cancel(), ended) {
+            (Ok(()), ended) => ended,
+            (Err(reason), _) => Either::Done(Err(reason)),
         }
     }
 

@@ -13,9 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use crate::child::End;
-use crate::machine::{Incarnation, SlotId};
-use crate::message::Port;
-use crate::message::{Message, REPORTS};
+use crate::control::Control;
+use crate::machine::ChildRef;
+use crate::message::Message;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 
@@ -70,8 +70,9 @@ impl Lease {
         Self::new(None, None)
     }
 
-    pub(crate) fn child(parent: &Lease, report: Report) -> Self {
-        Self::new(Some(report), Some(parent.clone()))
+    /// The lease of an incarnation, whose end its supervisor is told of.
+    pub(crate) fn child(parent: &Lease, control: Arc<Control>) -> Self {
+        Self::new(Some(Report { control, end: Mutex::new(None) }), Some(parent.clone()))
     }
 
     fn new(report: Option<Report>, parent: Option<Lease>) -> Self {
@@ -136,26 +137,15 @@ impl Drop for Guards {
 }
 
 /// Tells the supervisor's loop, when dropped, that an incarnation has ended.
-pub(crate) struct Report {
-    port: Arc<Port>,
-    slot: SlotId,
-    incarnation: Incarnation,
+struct Report {
+    control: Arc<Control>,
     end: Mutex<Option<End>>,
-}
-
-impl Report {
-    pub(crate) fn new(port: Arc<Port>, slot: SlotId, incarnation: Incarnation) -> Self {
-        Self { port, slot, incarnation, end: Mutex::new(None) }
-    }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
         let end = self.end.get_mut().take().unwrap_or(End::Exited(ExitReason::Killed));
-        // Refused only when the loop is gone, and then nobody is left to be told.
-        let _ = self
-            .port
-            .inbox
-            .push(REPORTS, Message::Ended { slot: self.slot, incarnation: self.incarnation, end });
+        let ChildRef { slot, incarnation, .. } = self.control.child;
+        self.control.report(Message::Ended { slot, incarnation, end });
     }
 }

@@ -63,6 +63,7 @@ mod blocking;
 mod blueprint;
 mod child;
 mod context;
+mod control;
 pub mod custom;
 mod driver;
 mod dynamic;
@@ -89,6 +90,7 @@ mod reason;
 mod scope;
 mod server;
 mod spec;
+mod stop_request;
 mod supervisor;
 mod sync;
 

@@ -7,41 +7,29 @@
 
 use std::sync::Arc;
 
+use crate::control::Control;
 use crate::machine::SlotId;
 use crate::message::Port;
 use crate::sync::task_local;
 
 task_local! {
-    pub(crate) static CURRENT: Arc<Lineage>;
+    pub(crate) static CURRENT: Arc<Control>;
 }
 
-pub(crate) struct Lineage {
-    port: Arc<Port>,
-    slot: SlotId,
-    parent: Option<Arc<Lineage>>,
-}
-
-impl Lineage {
-    /// A child of the supervisor behind `port`, whose own loop runs within `parent`.
-    pub(crate) fn new(port: Arc<Port>, slot: SlotId, parent: Option<Arc<Lineage>>) -> Arc<Self> {
-        Arc::new(Self { port, slot, parent })
-    }
-}
-
-pub(crate) fn current() -> Option<Arc<Lineage>> {
+pub(crate) fn current() -> Option<Arc<Control>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
 /// The child of the supervisor behind `port` within which the current task runs, at whatever depth.
 pub(crate) fn caller(port: &Arc<Port>) -> Option<SlotId> {
     CURRENT
-        .try_with(|lineage| {
-            let mut next = Some(lineage);
-            while let Some(lineage) = next {
-                if Arc::ptr_eq(&lineage.port, port) {
-                    return Some(lineage.slot);
+        .try_with(|control| {
+            let mut next = Some(control);
+            while let Some(control) = next {
+                if Arc::ptr_eq(&control.port, port) {
+                    return Some(control.child.slot);
                 }
-                next = lineage.parent.as_ref();
+                next = control.parent.as_ref();
             }
             None
         })

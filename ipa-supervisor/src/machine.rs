@@ -159,7 +159,12 @@ impl<Tag> Machine<Tag> {
 
     /// The next thing to do. To be called until it answers `None`, after each [`handle`](Self::handle).
     pub fn poll_action(&mut self) -> Option<Action<Tag>> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // What a burst needed is not kept for ever: most machines are idle most of the time.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When to call [`handle`](Self::handle) with [`Event::Tick`], unless something happens before.

@@ -33,11 +33,11 @@ pub(crate) enum Message {
         caller: Option<SlotId>,
         spec: Box<ChildSpec>,
     },
-    /// Restart or delete.
+    /// Restart or delete. Boxed, as the least frequent message would otherwise be the measure of all.
     Command {
         tag: Reply,
         caller: Option<SlotId>,
-        op: Op,
+        op: Box<Op>,
     },
     /// `again`: it found nothing to stop, and was put behind the commands that were queued before it.
     Terminate {

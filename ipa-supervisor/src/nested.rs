@@ -31,8 +31,9 @@ use crate::supervisor::SupervisorBuilder;
 ///
 /// Defaults: [`Kind::Supervisor`], so its shutdown is [`Infinity`](crate::Shutdown::Infinity); [`StopMode::CooperativeInit`].
 pub struct NestedSupervisor {
-    blueprint: Option<Blueprint>,
-    driver: Option<Driver>,
+    /// Boxed, as is the loop that comes of it: there is only ever one of them, and neither before and after.
+    blueprint: Option<Box<Blueprint>>,
+    driver: Option<Box<Driver>>,
     port: Arc<Port>,
     dynamic: bool,
 }
@@ -50,7 +51,7 @@ impl NestedSupervisor {
 
     fn from_blueprint(blueprint: Blueprint) -> Self {
         let dynamic = blueprint.dynamic;
-        Self { blueprint: Some(blueprint), driver: None, port: Port::new(), dynamic }
+        Self { blueprint: Some(Box::new(blueprint)), driver: None, port: Port::new(), dynamic }
     }
 
     /// A handle to the supervisor. Calls that are made before `init` are answered when it begins.
@@ -84,7 +85,7 @@ impl Child for NestedSupervisor {
             return Err("a nested supervisor's init was called twice".into());
         };
         let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
-        let driver = self.driver.insert(driver);
+        let driver = self.driver.insert(Box::new(driver));
         match self.dynamic {
             true => cx.publish(DynamicRef::new(self.port.clone())),
             false => cx.publish(SupervisorRef::new(self.port.clone())),

@@ -9,12 +9,12 @@ use crate::reason::BoxError;
 
 /// Where the children of a supervisor are listed, and publish their addresses.
 ///
-/// Each incarnation is entered before its `init`; its [`Entry`] is dropped when the incarnation is over, before its exit is
+/// Each incarnation is entered before its `init`; its [`Entry`] is dropped when the incarnation's task ends, before its exit is
 /// reported. So a name is free again before a successor is started. Called on the child's own task; an error or a panic fails
 /// that start.
 pub trait Directory: Send + Sync + 'static {
     /// Lists an incarnation that is about to start.
-    fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError>;
+    fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError>;
 }
 
 /// An incarnation's entry in a [`Directory`]. Its `Drop` takes it out.

@@ -6,72 +6,66 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::control::Control;
 use crate::lease::Lease;
-use crate::lineage::{CURRENT, Lineage};
+use crate::lineage::CURRENT;
 
-/// The tasks of one incarnation, beside its own.
-pub(crate) struct Scope {
-    lineage: Arc<Lineage>,
-    tasks: Mutex<Tasks>,
-}
+/// The tasks of one incarnation, beside its own. `None`: it is over.
+pub(crate) struct Tasks(Mutex<Option<Vec<AbortHandle>>>);
 
-#[derive(Default)]
-struct Tasks {
-    running: Vec<AbortHandle>,
-    /// At this many, those that are done are taken out.
-    sweep: usize,
-    over: bool,
-}
-
-impl Scope {
-    pub(crate) fn new(lineage: Arc<Lineage>) -> Arc<Self> {
-        Arc::new(Self { lineage, tasks: Mutex::default() })
+impl Default for Tasks {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
     }
+}
 
-    /// Spawns a task that holds the lease and is aborted when the incarnation is over.
-    pub(crate) fn spawn<F>(&self, lease: Lease, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future<Output: Send + 'static> + Send + 'static,
-    {
-        // One struct, so that a task that is aborted before its first poll drops the future before the lease.
-        let scoped = Scoped { future, lease };
-        let task = tokio::spawn(CURRENT.scope(self.lineage.clone(), async move {
-            let Scoped { future, lease } = scoped;
-            let output = future.await;
-            drop(lease);
-            output
-        }));
-        let mut tasks = self.tasks.lock();
-        if tasks.over {
+impl Tasks {
+    /// Aborts all, and every one that is added from now on.
+    pub(crate) fn abort(&self) {
+        let running = self.0.lock().take();
+        for task in running.into_iter().flatten() {
             task.abort();
-        } else {
-            if tasks.running.len() >= tasks.sweep {
-                tasks.running.retain(|task| !task.is_finished());
-                tasks.sweep = (2 * tasks.running.len()).max(8);
-            }
-            tasks.running.push(task.abort_handle());
         }
-        task
     }
+
+    fn add(&self, task: AbortHandle) {
+        let refused = match &mut *self.0.lock() {
+            None => Some(task),
+            Some(running) => {
+                // Instead of growing, if that is enough: those that are done are taken out, and half of the room is then free, or
+                // it is doubled. So a task is looked at a bounded number of times.
+                if running.len() == running.capacity() {
+                    running.retain(|task| !task.is_finished());
+                    running.reserve(running.len().max(4));
+                }
+                running.push(task);
+                None
+            }
+        };
+        if let Some(task) = refused {
+            task.abort();
+        }
+    }
+}
+
+/// Spawns a task that holds the lease and is aborted when the incarnation is over.
+pub(crate) fn spawn<F>(control: &Arc<Control>, lease: Lease, future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    // One struct, so that a task that is aborted before its first poll drops the future before the lease.
+    let scoped = Scoped { future, lease };
+    let task = tokio::spawn(CURRENT.scope(control.clone(), async move {
+        let Scoped { future, lease } = scoped;
+        let output = future.await;
+        drop(lease);
+        output
+    }));
+    control.tasks.add(task.abort_handle());
+    task
 }
 
 struct Scoped<F> {
     future: F,
     lease: Lease,
-}
-
-/// Aborts the tasks of an incarnation when it is over.
-pub(crate) struct ScopeEnd(pub(crate) Arc<Scope>);
-
-impl Drop for ScopeEnd {
-    fn drop(&mut self) {
-        let running = {
-            let mut tasks = self.0.tasks.lock();
-            tasks.over = true;
-            std::mem::take(&mut tasks.running)
-        };
-        for task in running {
-            task.abort();
-        }
-    }
 }

@@ -4,7 +4,9 @@
 //! empty, and when its `run` is over, for whatever reason, the mailbox is closed at once, before `terminate`: callers are not
 //! kept waiting for an answer that will not come.
 
+use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::task::Poll;
 
 use async_trait::async_trait;
 
@@ -175,10 +177,14 @@ impl<S: Server> Child for Served<S> {
             // A mailbox that is never empty would otherwise never let its thread go.
             tokio::task::coop::consume_budget().await;
             cx.waiting();
-            let message = tokio::select! {
-                biased;
-                reason = cx.stopped() => return Ok(stopped(reason)),
-                message = open.next() => message,
+            // The stop first.
+            let next = poll_fn(|task| match cx.stop_request().poll_own(task) {
+                Poll::Ready(cause) => Poll::Ready(Err(cause.clone())),
+                Poll::Pending => open.poll_next(task).map(Ok),
+            });
+            let message = match next.await {
+                Ok(message) => message,
+                Err(cause) => return Ok(Exit::Shutdown(cause)),
             };
             cx.working();
             match self.server.handle(message, own).await? {
@@ -198,12 +204,5 @@ impl<S: Server> Child for Served<S> {
 
     fn defaults() -> Settings {
         S::defaults()
-    }
-}
-
-fn stopped(reason: ExitReason) -> Exit {
-    match reason {
-        ExitReason::Shutdown(cause) => Exit::Shutdown(cause),
-        _ => Exit::Normal,
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod model;
 
 #[cfg(ipa_interleavings)]
 pub(crate) use self::model::{
-    AtomicU8, Mutex, Notify, Semaphore, SetOnce, TryAcquireError, oneshot, runtime, task, task_local, time,
+    AtomicU8, Mutex, Semaphore, SetOnce, TryAcquireError, oneshot, runtime, task, task_local, time,
 };
 
 #[cfg(not(ipa_interleavings))]
@@ -19,6 +19,6 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(not(ipa_interleavings))]
 pub(crate) use tokio::{
     runtime,
-    sync::{Notify, Semaphore, SetOnce, TryAcquireError, oneshot},
+    sync::{Semaphore, SetOnce, TryAcquireError, oneshot},
     task, task_local, time,
 };

@@ -385,9 +385,9 @@ async fn the_order_of_drops() {
     struct Names(World);
     struct Name(World);
     impl Directory for Names {
-        fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
+        fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
             self.0.log(format!("enter {child}"));
-            Ok(Box::new(Name(self.0.clone())))
+            Ok(Arc::new(Name(self.0.clone())))
         }
     }
     impl Entry for Name {
@@ -428,7 +428,7 @@ async fn the_order_of_drops() {
 async fn a_directory_may_refuse() {
     struct Refuses;
     impl Directory for Refuses {
-        fn enter(&self, child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
+        fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
             match child.id.as_str() {
                 "taken" => Err("taken".into()),
                 _ => panic!("a directory"),
@@ -465,8 +465,8 @@ async fn panics_in_every_drop_of_a_killed_child() {
     struct Names;
     struct Name(#[allow(dead_code)] Bomb);
     impl Directory for Names {
-        fn enter(&self, _child: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
-            Ok(Box::new(Name(Bomb)))
+        fn enter(&self, _child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+            Ok(Arc::new(Name(Bomb)))
         }
     }
     impl Entry for Name {

@@ -2,6 +2,7 @@
 //!
 //! The mailboxes are the real ones, put up and taken down as `server.rs` does it; the servers are a few lines, here.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +28,7 @@ impl Handled {
     /// One incarnation: handles so many messages, and ends.
     async fn serve(&self, open: Opened<Msg>, incarnation: u64, messages: usize) {
         for _ in 0..messages {
-            match open.next().await {
+            match poll_fn(|cx| open.poll_next(cx)).await {
                 Msg::Get(reply) => {
                     self.calls.fetch_add(1, Ordering::SeqCst);
                     reply.send(incarnation);

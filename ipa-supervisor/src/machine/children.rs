@@ -9,7 +9,8 @@ use crate::spec::ChildId;
 
 #[derive(Debug)]
 pub(super) struct Children<Tag> {
-    slots: BTreeMap<SlotId, Slot<Tag>>,
+    /// Boxed: a node of the map has room for eleven, and most supervisors have a handful of children.
+    slots: BTreeMap<SlotId, Box<Slot<Tag>>>,
     ids: HashMap<ChildId, SlotId>,
     deadlines: BTreeSet<(Duration, SlotId)>,
 }
@@ -107,10 +108,10 @@ impl<Tag> Children<Tag> {
             deadline: None,
             named,
         };
-        self.slots.insert(id, slot);
+        self.slots.insert(id, Box::new(slot));
     }
 
-    pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot<Tag>> {
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Box<Slot<Tag>>> {
         self.set_deadline(id, None);
         let slot = self.slots.remove(&id)?;
         if slot.named {
@@ -120,16 +121,16 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot<Tag>> {
-        self.slots.get(&id)
+        self.slots.get(&id).map(|slot| &**slot)
     }
 
     pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<Tag>> {
-        self.slots.get_mut(&id)
+        self.slots.get_mut(&id).map(|slot| &mut **slot)
     }
 
     /// The slot, if this is its present incarnation: what speaks of an earlier one is nobody's.
     pub(super) fn current(&mut self, id: SlotId, incarnation: Incarnation) -> Option<&mut Slot<Tag>> {
-        self.slots.get_mut(&id).filter(|slot| slot.incarnation == incarnation)
+        self.get_mut(id).filter(|slot| slot.incarnation == incarnation)
     }
 
     pub(super) fn by_id(&self, id: &ChildId) -> Option<SlotId> {
@@ -137,7 +138,7 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
-        self.slots.iter().map(|(id, slot)| (*id, slot))
+        self.slots.iter().map(|(id, slot)| (*id, &**slot))
     }
 
     /// The commands that wait behind others, of all children.
@@ -152,7 +153,7 @@ impl<Tag> Children<Tag> {
     /// The slots from `from` on, or all, in order.
     pub(super) fn from(&self, from: Option<SlotId>) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
         let from = from.unwrap_or(SlotId(0));
-        self.slots.range(from..).map(|(id, slot)| (*id, slot))
+        self.slots.range(from..).map(|(id, slot)| (*id, &**slot))
     }
 
     /// The last slot below `bound`, or the last of all.

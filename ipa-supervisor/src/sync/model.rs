@@ -1,6 +1,6 @@
 //! What stands in for locks, tasks and clocks when the interleavings are run, under shuttle.
 //!
-//! - `Notify`, `Semaphore`, `SetOnce` and `oneshot` are tokio's own. They need no runtime and never block a thread, so each operation is
+//! - `Semaphore`, `SetOnce` and `oneshot` are tokio's own. They need no runtime and never block a thread, so each operation is
 //!   one step, and all that is added is a point before it at which shuttle may switch tasks. That each operation is atomic is taken
 //!   from tokio, which checks them with loom itself.
 //! - `Mutex`, tasks and task-locals are shuttle's.
@@ -43,25 +43,6 @@ impl<T> Mutex<T> {
 
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Notify(tokio::sync::Notify);
-
-impl Notify {
-    pub(crate) fn new() -> Self {
-        Self(tokio::sync::Notify::new())
-    }
-
-    pub(crate) fn notify_one(&self) {
-        point();
-        self.0.notify_one();
-    }
-
-    pub(crate) async fn notified(&self) {
-        point();
-        self.0.notified().await;
     }
 }
 

@@ -205,8 +205,8 @@ async fn a_stop_lets_the_actor_handle_what_is_queued() {
 struct Published(Arc<Mutex<Option<ActorRef<Puppet>>>>);
 
 impl Directory for Published {
-    fn enter(&self, _: &ChildRef) -> Result<Box<dyn Entry>, BoxError> {
-        Ok(Box::new(self.clone()))
+    fn enter(&self, _: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+        Ok(Arc::new(self.clone()))
     }
 }
 
