@@ -3,20 +3,24 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::driver::{Driver, Surroundings};
+use crate::driver::Driver;
 use crate::error::{SpecError, StartError};
 use crate::handle::{Handle, StopOnDrop};
 use crate::lease::Lease;
 use crate::lineage;
 use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
+use crate::policy::Settings;
+use crate::ports::{Directory, Observer};
 use crate::spec::ChildSpec;
 use crate::sync::{oneshot, task};
 
 #[derive(Default)]
 pub(crate) struct Blueprint {
     pub(crate) options: MachineOptions,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) defaults: Settings,
+    pub(crate) directory: Option<Arc<dyn Directory>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) children: Vec<ChildSpec>,
     pub(crate) dynamic: bool,
 }
@@ -25,7 +29,7 @@ impl Blueprint {
     fn driver(mut self, port: Arc<Port>, lease: Lease, nested: bool) -> Result<Driver, SpecError> {
         // Supervisors that are started together should not wait in step.
         self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
-        let defaults = self.surroundings.defaults;
+        let defaults = self.defaults;
         let slots = self.children.into_iter().enumerate();
         let (policies, children): (Vec<_>, Vec<_>) = slots
             .map(|(n, spec)| {
@@ -40,7 +44,7 @@ impl Blueprint {
             Machine::ordered(self.options, policies)?
         };
         let parent = if nested { lineage::current() } else { None };
-        Ok(Driver::new(machine, children, self.surroundings, port, lease, parent))
+        Ok(Driver::new(machine, children, defaults, self.observer, port, lease, parent))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.
@@ -50,7 +54,7 @@ impl Blueprint {
 
     /// Starts a root supervisor. If this future is dropped, the supervisor shuts down in the background.
     pub(crate) async fn start(self) -> Result<(Handle, Arc<StopOnDrop>), StartError> {
-        let port = Port::new();
+        let port = Port::new(self.directory.clone());
         let handle = Handle(port.clone());
         let driver = self.driver(port, Lease::root(), false)?;
         let strong = Arc::new(StopOnDrop(handle.clone()));

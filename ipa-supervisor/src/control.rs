@@ -32,7 +32,15 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(child: ChildRef, port: Arc<Port>, parent: Option<Arc<Control>>, watched: bool) -> Self {
         let pulse = watched.then(Box::default);
-        Self { child, port, parent, stop: StopRequest::new(), tasks: Tasks::default(), entry: Mutex::new(None), pulse }
+        Self {
+            child,
+            port,
+            parent,
+            stop: StopRequest::new(),
+            tasks: Tasks::default(),
+            entry: Mutex::new(None),
+            pulse,
+        }
     }
 
     /// An incarnation is entered once, before its factory is called.

@@ -3,7 +3,6 @@
 //! It holds what the machine must not know: factories, tasks, the way to answer. It never awaits a child's code; the only
 //! things it awaits are its inbox and the clock. Root and nested supervisors, ordered and dynamic ones, are all this loop.
 
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::machine::{
 };
 use crate::message::{COMMANDS, Message, Port, Reply};
 use crate::policy::{Restart, Settings};
-use crate::ports::{Directory, Observer};
+use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildSpec, Factory};
 use crate::sync::{
@@ -30,20 +29,16 @@ use crate::sync::{
     time::{self, Instant},
 };
 
-/// What a loop is made with, beside its machine.
-#[derive(Clone, Default)]
-pub(crate) struct Surroundings {
-    pub(crate) defaults: Settings,
-    pub(crate) directory: Option<Arc<dyn Directory>>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
-}
+use crate::table::Table;
 
 pub(crate) struct Driver {
     /// Dropping a slot aborts what runs in it: no child outlives its supervisor, however that ends.
-    slots: HashMap<SlotId, Slot>,
+    slots: Table<Slot>,
     machine: Machine<Reply>,
     port: Arc<Port>,
-    surroundings: Surroundings,
+    /// What its children's specs fall back on; `None`: nothing but the defaults of all.
+    defaults: Option<Box<Settings>>,
+    observer: Option<Arc<dyn Observer>>,
     epoch: Instant,
     next_slot: u64,
     /// The child as which this supervisor runs, if it is nested.
@@ -107,23 +102,25 @@ impl Driver {
     pub(crate) fn new(
         machine: Machine<Reply>,
         children: Vec<(SlotId, Restart, Factory)>,
-        surroundings: Surroundings,
+        defaults: Settings,
+        observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
         parent: Option<Arc<Control>>,
     ) -> Self {
         let next_slot = children.len() as u64;
-        let slots = children
-            .into_iter()
-            .map(|(id, restart, factory)| (id, Slot { factory: Some(factory), running: None, restart }))
-            .collect();
+        let mut slots = Table::with_capacity(children.len());
+        for (id, restart, factory) in children {
+            slots.insert(id, Slot { factory: Some(factory), running: None, restart });
+        }
         let reason = Arc::new(Mutex::new(None));
         lease.tie(Ended { port: port.clone(), reason: reason.clone() });
         Self {
             slots,
             machine,
             port,
-            surroundings,
+            defaults: (defaults != Settings::default()).then(|| Box::new(defaults)),
+            observer,
             epoch: Instant::now(),
             next_slot,
             parent,
@@ -221,7 +218,8 @@ impl Driver {
         match message {
             Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
             Message::Alive { slot, incarnation } => {
-                let pulse = self.running(slot, incarnation).and_then(|running| running.control.pulse.as_ref());
+                let pulse =
+                    self.running(slot, incarnation).and_then(|running| running.control.pulse.as_ref());
                 if let Some(working) = pulse.map(|pulse| pulse.read()) {
                     self.feed(Event::Alive { slot, incarnation, working });
                 }
@@ -254,7 +252,7 @@ impl Driver {
     fn start_child(&mut self, tag: Reply, caller: Option<SlotId>, spec: ChildSpec) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
-        let policy = spec.policy(self.surroundings.defaults);
+        let policy = spec.policy(self.defaults.as_deref().copied().unwrap_or_default());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
         self.slots.insert(slot, Slot { factory: Some(spec.factory), running: None, restart });
@@ -294,7 +292,7 @@ impl Driver {
             }
             Action::Forget { slot } => {
                 // What the factory captured is foreign, and so is its Drop.
-                let slot = self.slots.remove(&slot);
+                let slot = self.slots.remove(slot);
                 log::caught("a child's factory, when dropped", || drop(slot));
             }
             // A caller that has gone away does not undo what it asked for.
@@ -312,12 +310,16 @@ impl Driver {
     }
 
     fn running(&self, slot: SlotId, incarnation: Incarnation) -> Option<&Running> {
-        self.slots.get(&slot)?.running.as_ref().filter(|running| running.control.child.incarnation == incarnation)
+        self.slots
+            .get(slot)?
+            .running
+            .as_ref()
+            .filter(|running| running.control.child.incarnation == incarnation)
     }
 
     fn start(&mut self, id: SlotId, incarnation: Incarnation) {
         let Some(policy) = self.machine.policy(&Target::Slot(id)) else { return };
-        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(slot) = self.slots.get_mut(id) else { return };
         // A temporary child is started once: what its factory captured goes with that one incarnation.
         let factory = match policy.restart {
             Restart::Temporary => slot.factory.take(),
@@ -337,15 +339,14 @@ impl Driver {
                 terminate_after_panic: policy.terminate_after_panic,
             },
         };
-        let life = body.live(self.surroundings.directory.clone());
-        let task = spawn(CURRENT.scope(control.clone(), life)).abort_handle();
+        let task = spawn(CURRENT.scope(control.clone(), body.live())).abort_handle();
         slot.running = Some(Running { control, task });
     }
 
     fn note(&self, note: &Note) {
         // Not the machine's: it may have forgotten the child by now, and says so after the note.
-        log::note(note, |slot| self.slots.get(&slot).map(|slot| slot.restart));
-        if let Some(observer) = &self.surroundings.observer {
+        log::note(note, |slot| self.slots.get(slot).map(|slot| slot.restart));
+        if let Some(observer) = &self.observer {
             log::caught("a supervisor's observer", || observer.observe(note));
         }
     }
@@ -361,7 +362,7 @@ impl Drop for Driver {
         for slot in self.slots.values_mut() {
             slot.running = None;
         }
-        for (_, slot) in self.slots.drain() {
+        for slot in std::mem::take(&mut self.slots) {
             log::caught("a child's factory, when dropped", || drop(slot));
         }
     }

@@ -127,19 +127,19 @@ impl DynamicSupervisorBuilder {
 
     /// What children get where neither their specs nor their types say anything. Default: permanent, 5 seconds to stop.
     pub fn child_defaults(mut self, defaults: Settings) -> Self {
-        self.0.surroundings.defaults = defaults;
+        self.0.defaults = defaults;
         self
     }
 
     /// Where the children are listed and publish their addresses. Default: nowhere.
     pub fn directory(mut self, directory: Arc<dyn Directory>) -> Self {
-        self.0.surroundings.directory = Some(directory);
+        self.0.directory = Some(directory);
         self
     }
 
     /// Who is told of starts, exits and stuck children. Default: `tracing` only.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.0.surroundings.observer = Some(observer);
+        self.0.observer = Some(observer);
         self
     }
 

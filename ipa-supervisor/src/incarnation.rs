@@ -8,17 +8,14 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Duration;
 
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::log;
+use crate::machine::ChildRef;
 use crate::message::Message;
 use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
-use crate::ports::Directory;
-use crate::machine::ChildRef;
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
@@ -45,14 +42,18 @@ pub(crate) struct Manner {
 
 impl Body {
     /// Lives the incarnation to its end.
-    // Not an `async fn`: that would keep what it is given twice, once as it was handed over, in the task of every child.
-    pub(crate) fn live(mut self, directory: Option<Arc<dyn Directory>>) -> impl Future<Output = ()> + Send {
+    // Here and below no `async fn` that is given anything by value: that would keep it twice, once as it was handed over, in the task
+    // of every child. Nor is anything kept from one wait to the next that a plain function can deal with between them.
+    pub(crate) fn live(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            let end = match self.start(&directory).await {
-                Ok(()) => End::Exited(self.run().await),
-                Err(end) => end,
-            };
-            self.over(end);
+            if self.start().await {
+                let (reason, stopped) = self.run().await;
+                let end = match self.after_run(&reason, stopped) {
+                    None => reason,
+                    Some(bound) => self.terminate(reason, bound).await,
+                };
+                self.over(End::Exited(end));
+            }
         }
     }
 
@@ -67,97 +68,130 @@ impl Body {
         self.cx.own_lease().set_end(end);
     }
 
-    /// Everything up to the moment at which the child is up.
-    async fn start(&mut self, directory: &Option<Arc<dyn Directory>>) -> Result<(), End> {
-        if let Some(cause) = self.cx.stop_request().get() {
+    /// Everything up to the moment at which the child is up. Answers whether it is; if not, it is over.
+    async fn start(&mut self) -> bool {
+        let started = match self.make() {
+            Ok(()) => self.init().await,
+            Err(end) => Err(end),
+        };
+        if !self.is_up(started) {
+            return false;
+        }
+        // The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
+        // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            yield_now().await;
+        }
+        true
+    }
+
+    /// Enters the child in the directory and makes its value.
+    fn make(&mut self) -> Result<(), End> {
+        let control = self.cx.control();
+        if let Some(cause) = control.stop.get() {
             return Err(End::Exited(ExitReason::Shutdown(cause.clone())));
         }
-        if let Some(directory) = directory {
-            match sync_caught(|| directory.enter(self.cx.child())) {
-                Ok(Ok(entry)) => self.cx.control().set_entry(entry),
+        if let Some(directory) = &control.port.directory {
+            match sync_caught(|| directory.enter(&control.child)) {
+                Ok(Ok(entry)) => control.set_entry(entry),
                 Ok(Err(error)) => return Err(End::Exited(ExitReason::failed(error))),
                 Err(reason) => return Err(End::Exited(reason)),
             }
         }
         let factory = self.factory.take();
-        let made = sync_caught(move || factory.as_ref().and_then(Factory::make)).map_err(End::Exited)?;
+        let made = sync_caught(move || factory.as_ref().and_then(|make| make())).map_err(End::Exited)?;
         // A one-shot that has been used is not started again: the machine forgets temporary children.
-        let child = made.ok_or_else(|| {
+        self.child = Some(made.ok_or_else(|| {
             End::Exited(ExitReason::failed("the child's one-shot factory has been used already"))
-        })?;
-        let child = self.child.insert(child);
-        let mut cx = self.cx.clone();
-        let ended = {
-            let mut init = Call::new(child.init(&mut cx));
-            match self.manner.stop_mode {
-                StopMode::CooperativeInit => Either::Done(init.finish().await),
-                StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
-            }
-        };
-        match ended {
-            Either::Done(Ok(Ok(Init::Ready))) => {}
-            Either::Done(Ok(Ok(Init::Ignore))) => return Err(End::Declined),
-            Either::Done(Ok(Err(error))) => return Err(End::Exited(ExitReason::failed(error))),
-            Either::Done(Err(reason)) => return Err(End::Exited(reason)),
-            Either::Stopped(cause) => return Err(End::Exited(ExitReason::Shutdown(cause))),
-        }
-        let ChildRef { slot, incarnation, .. } = *self.cx.child();
-        self.cx.control().report(Message::Up { slot, incarnation });
-        // The push has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
-        // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
-        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            yield_now().await;
-        }
+        })?);
         Ok(())
     }
 
-    async fn run(&mut self) -> ExitReason {
-        let Some(child) = self.child.as_mut() else { return ExitReason::Killed };
+    async fn init(&mut self) -> Result<(), End> {
+        // `make` has made it.
+        let Some(child) = self.child.as_mut() else { return Err(End::Exited(ExitReason::Killed)) };
         let mut cx = self.cx.clone();
-        let ended = {
-            let mut run = Call::new(child.run(&mut cx));
-            match self.manner.stop_mode {
-                StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
-                StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
-            }
+        let mut init = Call::new(child.init(&mut cx));
+        let ended = match self.manner.stop_mode {
+            StopMode::CooperativeInit => Either::Done(init.finish().await),
+            StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
         };
-        let (reason, stopped) = match ended {
-            Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
-            Either::Stopped(cause) => (ExitReason::Shutdown(cause), true),
-        };
-        self.cx.end_of_run();
-        if matches!(reason, ExitReason::Panicked(_)) && !self.manner.terminate_after_panic {
-            return reason;
+        match ended {
+            Either::Done(Ok(Ok(Init::Ready))) => Ok(()),
+            Either::Done(Ok(Ok(Init::Ignore))) => Err(End::Declined),
+            Either::Done(Ok(Err(error))) => Err(End::Exited(ExitReason::failed(error))),
+            Either::Done(Err(reason)) => Err(End::Exited(reason)),
+            Either::Stopped(cause) => Err(End::Exited(ExitReason::Shutdown(cause))),
         }
-        let bound = match (stopped, self.manner.shutdown) {
-            // On a stop the supervisor keeps the deadline.
-            (true, _) | (false, Shutdown::Infinity) => None,
-            (false, Shutdown::Timeout(timeout)) => Some(timeout),
-            (false, Shutdown::BrutalKill) => Some(DEFAULT_SHUTDOWN),
-        };
-        self.terminate(reason, bound).await
     }
 
-    async fn terminate(&mut self, reason: ExitReason, bound: Option<Duration>) -> ExitReason {
-        let Some(child) = self.child.as_mut() else { return reason };
+    /// Reports the child up, if it is; else it is over.
+    fn is_up(&mut self, started: Result<(), End>) -> bool {
+        match started {
+            Ok(()) => {
+                let ChildRef { slot, incarnation, .. } = *self.cx.child();
+                self.cx.control().report(Message::Up { slot, incarnation });
+                true
+            }
+            Err(end) => {
+                self.over(end);
+                false
+            }
+        }
+    }
+
+    /// Answers why `run` ended, and whether the child was asked to stop by then.
+    async fn run(&mut self) -> (ExitReason, bool) {
+        // There is none only if `start` said so.
+        let Some(child) = self.child.as_mut() else { return (ExitReason::Killed, true) };
         let mut cx = self.cx.clone();
-        let mut terminate = Call::new(child.terminate(&mut cx, &reason));
-        let ended = match bound {
-            None => Some(terminate.finish().await),
-            // Boxed: a timer that few will need would otherwise have its room in the task of every child.
-            Some(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
-                Ok(ended) => Some(ended),
-                Err(_late) => terminate.cancel().err().map(Err),
-            },
+        let mut run = Call::new(child.run(&mut cx));
+        let ended = match self.manner.stop_mode {
+            StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
+            StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
         };
-        drop(terminate);
         match ended {
-            Some(Ok(())) => reason,
-            // As in OTP, a crash in terminate is what the child ended with.
-            Some(Err(panicked)) => panicked,
-            None => {
-                tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
-                reason
+            Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
+            Either::Stopped(cause) => (ExitReason::Shutdown(cause), true),
+        }
+    }
+
+    /// The run is over: says so, and answers how long `terminate` may take; `None`: it is not called.
+    fn after_run(&self, reason: &ExitReason, stopped: bool) -> Option<Shutdown> {
+        self.cx.end_of_run();
+        if matches!(reason, ExitReason::Panicked(_)) && !self.manner.terminate_after_panic {
+            return None;
+        }
+        Some(match (stopped, self.manner.shutdown) {
+            // On a stop the supervisor keeps the deadline.
+            (true, _) => Shutdown::Infinity,
+            (false, Shutdown::BrutalKill) => Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            (false, shutdown) => shutdown,
+        })
+    }
+
+    fn terminate(&mut self, reason: ExitReason, bound: Shutdown) -> impl Future<Output = ExitReason> + Send {
+        async move {
+            let Some(child) = self.child.as_mut() else { return reason };
+            let mut cx = self.cx.clone();
+            let mut terminate = Call::new(child.terminate(&mut cx, &reason));
+            let ended = match bound {
+                // Boxed: a timer that few will need would otherwise have its room in the task of every child.
+                Shutdown::Timeout(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
+                    Ok(ended) => Some(ended),
+                    Err(_late) => terminate.cancel().err().map(Err),
+                },
+                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish().await),
+            };
+            drop(terminate);
+            match ended {
+                Some(Ok(())) => reason,
+                // As in OTP, a crash in terminate is what the child ended with.
+                Some(Err(panicked)) => panicked,
+                None => {
+                    tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
+                    reason
+                }
             }
         }
     }

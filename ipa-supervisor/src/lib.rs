@@ -93,6 +93,7 @@ mod spec;
 mod stop_request;
 mod supervisor;
 mod sync;
+mod table;
 
 pub use async_trait::async_trait;
 

@@ -61,7 +61,7 @@ pub struct Machine<Tag> {
     phase: Phase<Tag>,
     children: Children<Tag>,
     /// The group restart that is under way.
-    group: Option<Group<Tag>>,
+    group: Option<Box<Group<Tag>>>,
     window: RestartWindow,
     jitter: Jitter,
     actions: VecDeque<Action<Tag>>,
@@ -99,7 +99,9 @@ impl<Tag> Machine<Tag> {
         initial: impl IntoIterator<Item = (SlotId, Policy)>,
     ) -> Result<Self, SpecError> {
         let mut machine = Self::new(options, Discipline::Ordered)?;
-        let mut pending = VecDeque::new();
+        let initial = initial.into_iter();
+        machine.children = Children::with_capacity(initial.size_hint().0);
+        let mut pending = VecDeque::with_capacity(initial.size_hint().0);
         for (slot, policy) in initial {
             if machine.children.by_id(&policy.id).is_some() {
                 return Err(SpecError::DuplicateChild(policy.id));

@@ -6,6 +6,7 @@ use crate::child::End;
 use crate::inbox::Inbox;
 use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
 use crate::policy::Policy;
+use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::ChildSpec;
 use crate::sync::{SetOnce, oneshot};
@@ -82,10 +83,12 @@ pub(crate) struct Port {
     pub(crate) inbox: Inbox<Message, LANES>,
     /// Set when the supervisor's lease has ended.
     pub(crate) ended: SetOnce<ExitReason>,
+    /// Where its children are listed. Here, so that each of them need not hold it.
+    pub(crate) directory: Option<Arc<dyn Directory>>,
 }
 
 impl Port {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { inbox: Inbox::new(PLACES), ended: SetOnce::new() })
+    pub(crate) fn new(directory: Option<Arc<dyn Directory>>) -> Arc<Self> {
+        Arc::new(Self { inbox: Inbox::new(PLACES), ended: SetOnce::new(), directory })
     }
 }

@@ -51,7 +51,8 @@ impl NestedSupervisor {
 
     fn from_blueprint(blueprint: Blueprint) -> Self {
         let dynamic = blueprint.dynamic;
-        Self { blueprint: Some(Box::new(blueprint)), driver: None, port: Port::new(), dynamic }
+        let port = Port::new(blueprint.directory.clone());
+        Self { blueprint: Some(Box::new(blueprint)), driver: None, port, dynamic }
     }
 
     /// A handle to the supervisor. Calls that are made before `init` are answered when it begins.

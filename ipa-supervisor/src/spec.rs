@@ -58,29 +58,8 @@ impl fmt::Debug for ChildId {
     }
 }
 
-/// How a spec makes its child: again and again, or once.
-#[derive(Clone)]
-pub(crate) enum Factory {
-    Many(Arc<dyn Fn() -> Box<dyn Child> + Send + Sync>),
-    Once(Arc<parking_lot::Mutex<Option<OnceFactory>>>),
-}
-
-pub(crate) type OnceFactory = Box<dyn FnOnce() -> Box<dyn Child> + Send>;
-
-impl Factory {
-    /// Makes the child. `None`: it was a one-shot, and has been used.
-    ///
-    /// Runs foreign code, which may panic; no lock is held meanwhile.
-    pub(crate) fn make(&self) -> Option<Box<dyn Child>> {
-        match self {
-            Self::Many(make) => Some(make()),
-            Self::Once(cell) => {
-                let make = cell.lock().take();
-                make.map(|make| make())
-            }
-        }
-    }
-}
+/// How a spec makes its child: again and again, or once; then it has none to give. Foreign code, which may panic.
+pub(crate) type Factory = Arc<dyn Fn() -> Option<Box<dyn Child>> + Send + Sync>;
 
 /// How to start, restart and stop one child.
 ///
@@ -115,7 +94,7 @@ impl ChildSpec {
     pub fn new<C: Child>(id: impl Into<ChildId>, factory: impl Fn() -> C + Send + Sync + 'static) -> Self {
         Self {
             id: id.into(),
-            factory: Factory::Many(Arc::new(move || Box::new(factory()))),
+            factory: Arc::new(move || Some(Box::new(factory()))),
             type_defaults: C::defaults(),
             settings: Settings::default(),
         }
@@ -149,10 +128,15 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         factory: impl FnOnce() -> C + Send + 'static,
     ) -> OneShotSpec {
-        let make: OnceFactory = Box::new(move || Box::new(factory()));
+        let unused = parking_lot::Mutex::new(Some(factory));
+        let make = move || -> Option<Box<dyn Child>> {
+            // Taken out first: no lock is held while it runs.
+            let factory = unused.lock().take()?;
+            Some(Box::new(factory()))
+        };
         OneShotSpec(Self {
             id: id.into(),
-            factory: Factory::Once(Arc::new(parking_lot::Mutex::new(Some(make)))),
+            factory: Arc::new(make),
             type_defaults: C::defaults(),
             settings: Settings { restart: Some(Restart::Temporary), ..Settings::default() },
         })

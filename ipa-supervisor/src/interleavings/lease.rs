@@ -9,13 +9,15 @@ use shuttle::thread;
 
 use super::{every, point};
 use crate::child::End;
-use crate::lease::{Lease, Report, WeakLease};
-use crate::machine::{Incarnation, SlotId};
+use crate::control::Control;
+use crate::lease::{Lease, WeakLease};
+use crate::machine::{ChildRef, Incarnation, SlotId};
 use crate::message::{Message, Port};
 use crate::reason::ExitReason;
 
 fn child_of(parent: &Lease, port: &Arc<Port>, slot: u64) -> Lease {
-    Lease::child(parent, Report::new(port.clone(), SlotId(slot), Incarnation(1)))
+    let child = ChildRef { id: "child".into(), slot: SlotId(slot), incarnation: Incarnation(1) };
+    Lease::child(parent, Arc::new(Control::new(child, port.clone(), None, false)))
 }
 
 /// The ends that were reported, in order.
@@ -56,7 +58,7 @@ impl Drop for Tied {
 #[test]
 fn the_last_holder_reports_once() {
     every(1_000_000, || {
-        let port = Port::new();
+        let port = Port::new(None);
         let lease = child_of(&Lease::root(), &port, 1);
         let task = thread::spawn({
             let lease = lease.clone();
@@ -81,7 +83,7 @@ fn the_last_holder_reports_once() {
 #[test]
 fn what_is_tied_goes_before_the_report() {
     every(1_000_000, || {
-        let port = Port::new();
+        let port = Port::new(None);
         let alive = Arc::new(AtomicUsize::new(0));
         let lease = child_of(&Lease::root(), &port, 1);
         lease.tie(Tied::new(&alive, &port));
@@ -103,7 +105,7 @@ fn what_is_tied_goes_before_the_report() {
 #[test]
 fn an_upgrade_holds_or_comes_too_late() {
     every(1_000_000, || {
-        let port = Port::new();
+        let port = Port::new(None);
         let alive = Arc::new(AtomicUsize::new(0));
         let lease = child_of(&Lease::root(), &port, 1);
         let weak = lease.downgrade();
@@ -129,7 +131,7 @@ fn an_upgrade_holds_or_comes_too_late() {
 #[test]
 fn a_child_holds_its_parent() {
     every(1_000_000, || {
-        let port = Port::new();
+        let port = Port::new(None);
         let parent = child_of(&Lease::root(), &port, 1);
         let children = [child_of(&parent, &port, 2), child_of(&parent, &port, 3)];
         let others = children.map(|child| thread::spawn(move || let_go(child)));

@@ -1,17 +1,19 @@
 //! The table of children: slots in order of start, an index by id, and the deadlines.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
 use crate::policy::{Kind, Policy, Restart};
 use crate::spec::ChildId;
+use crate::table::Table;
 
 #[derive(Debug)]
 pub(super) struct Children<Tag> {
-    /// Boxed: a node of the map has room for eleven, and most supervisors have a handful of children.
-    slots: BTreeMap<SlotId, Box<Slot<Tag>>>,
-    ids: HashMap<ChildId, SlotId>,
+    slots: Table<Box<Slot<Tag>>>,
+    /// Those whose id is an identity here, in order of it.
+    named: Vec<SlotId>,
     deadlines: BTreeSet<(Duration, SlotId)>,
 }
 
@@ -27,14 +29,18 @@ pub(super) struct Slot<Tag> {
     pub(super) up_since: Duration,
     /// Restarts since the last healthy run: how far the backoff has grown.
     pub(super) failures: u32,
-    /// Callers who wait for it to be gone.
-    pub(super) leaving: Vec<Tag>,
-    /// Commands about this child that wait for the one under way: operations on one child keep their order.
-    pub(super) queue: Vec<Command<Tag>>,
+    /// Who waits for it, if anybody does.
+    waiting: Option<Box<Waiting<Tag>>>,
     /// The moment at which the present state has lasted too long.
     deadline: Option<Duration>,
-    /// Whether the id is an identity here.
-    named: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<Tag> {
+    /// Callers who wait for it to be gone.
+    leaving: Vec<Tag>,
+    /// Commands about this child that wait for the one under way: operations on one child keep their order.
+    queue: Vec<Command<Tag>>,
 }
 
 #[derive(Debug)]
@@ -87,14 +93,23 @@ pub(super) enum Why {
 
 impl<Tag> Default for Children<Tag> {
     fn default() -> Self {
-        Self { slots: BTreeMap::new(), ids: HashMap::new(), deadlines: BTreeSet::new() }
+        Self { slots: Table::default(), named: Vec::new(), deadlines: BTreeSet::new() }
     }
 }
 
 impl<Tag> Children<Tag> {
+    /// With room for so many, all of them named.
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            slots: Table::with_capacity(capacity),
+            named: Vec::with_capacity(capacity),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn insert(&mut self, id: SlotId, policy: Policy, named: bool) {
-        if named {
-            self.ids.insert(policy.id.clone(), id);
+        if named && let Err(place) = self.find_named(&policy.id) {
+            self.named.insert(place, id);
         }
         let slot = Slot {
             policy,
@@ -103,29 +118,37 @@ impl<Tag> Children<Tag> {
             restarts: 0,
             up_since: Duration::ZERO,
             failures: 0,
-            leaving: Vec::new(),
-            queue: Vec::new(),
+            waiting: None,
             deadline: None,
-            named,
         };
         self.slots.insert(id, Box::new(slot));
     }
 
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Box<Slot<Tag>>> {
         self.set_deadline(id, None);
-        let slot = self.slots.remove(&id)?;
-        if slot.named {
-            self.ids.remove(&slot.policy.id);
+        let name = &self.slots.get(id)?.policy.id;
+        if let Ok(place) = self.find_named(name)
+            && self.named[place] == id
+        {
+            self.named.remove(place);
         }
-        Some(slot)
+        self.slots.remove(id)
+    }
+
+    /// Where the child of this id is among the named, or would be.
+    fn find_named(&self, id: &ChildId) -> Result<usize, usize> {
+        self.named.binary_search_by(|slot| {
+            // All that are named have a slot.
+            self.slots.get(*slot).map_or(Ordering::Less, |slot| slot.policy.id.cmp(id))
+        })
     }
 
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot<Tag>> {
-        self.slots.get(&id).map(|slot| &**slot)
+        self.slots.get(id).map(|slot| &**slot)
     }
 
     pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<Tag>> {
-        self.slots.get_mut(&id).map(|slot| &mut **slot)
+        self.slots.get_mut(id).map(|slot| &mut **slot)
     }
 
     /// The slot, if this is its present incarnation: what speaks of an earlier one is nobody's.
@@ -134,16 +157,16 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn by_id(&self, id: &ChildId) -> Option<SlotId> {
-        self.ids.get(id).copied()
+        self.find_named(id).ok().map(|place| self.named[place])
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
-        self.slots.iter().map(|(id, slot)| (*id, &**slot))
+        self.slots.iter().map(|(id, slot)| (id, &**slot))
     }
 
     /// The commands that wait behind others, of all children.
     pub(super) fn take_queues(&mut self) -> Vec<Command<Tag>> {
-        self.slots.values_mut().flat_map(|slot| std::mem::take(&mut slot.queue)).collect()
+        self.slots.values_mut().flat_map(|slot| slot.take_queue()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -152,30 +175,25 @@ impl<Tag> Children<Tag> {
 
     /// The slots from `from` on, or all, in order.
     pub(super) fn from(&self, from: Option<SlotId>) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
-        let from = from.unwrap_or(SlotId(0));
-        self.slots.range(from..).map(|(id, slot)| (*id, &**slot))
+        self.slots.from(from.unwrap_or(SlotId(0))).map(|(id, slot)| (id, &**slot))
     }
 
     /// The last slot below `bound`, or the last of all.
     pub(super) fn last_below(&self, bound: Option<SlotId>) -> Option<SlotId> {
-        match bound {
-            Some(bound) => self.slots.range(..bound).next_back(),
-            None => self.slots.last_key_value(),
-        }
-        .map(|(id, _)| *id)
+        self.slots.last_below(bound)
     }
 
     /// Moves a child to a state, with the moment at which that has lasted too long; answers the state it was in.
     pub(super) fn enter(&mut self, id: SlotId, state: State<Tag>, deadline: Option<Duration>) -> State<Tag> {
         self.set_deadline(id, deadline);
-        match self.slots.get_mut(&id) {
+        match self.slots.get_mut(id) {
             Some(slot) => std::mem::replace(&mut slot.state, state),
             None => state,
         }
     }
 
     fn set_deadline(&mut self, id: SlotId, deadline: Option<Duration>) {
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slots.get_mut(id) {
             if let Some(old) = std::mem::replace(&mut slot.deadline, deadline) {
                 self.deadlines.remove(&(old, id));
             }
@@ -200,7 +218,7 @@ impl<Tag> Children<Tag> {
 
     pub(super) fn count(&self) -> ChildCounts {
         let mut counts = ChildCounts { specs: self.slots.len(), ..ChildCounts::default() };
-        for slot in self.slots.values() {
+        for (_, slot) in self.slots.iter() {
             match slot.policy.kind {
                 Kind::Worker => counts.workers += 1,
                 Kind::Supervisor => counts.supervisors += 1,
@@ -214,6 +232,32 @@ impl<Tag> Children<Tag> {
 }
 
 impl<Tag> Slot<Tag> {
+    fn waiting(&mut self) -> &mut Waiting<Tag> {
+        self.waiting.get_or_insert_with(|| Box::new(Waiting { leaving: Vec::new(), queue: Vec::new() }))
+    }
+
+    /// Lets a caller wait for the child to be gone.
+    pub(super) fn await_end(&mut self, tag: Option<Tag>) {
+        if let Some(tag) = tag {
+            self.waiting().leaving.push(tag);
+        }
+    }
+
+    /// The callers who wait for the child to be gone.
+    pub(super) fn take_leaving(&mut self) -> Vec<Tag> {
+        self.waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.leaving)).unwrap_or_default()
+    }
+
+    /// Lets a command wait for the one under way.
+    pub(super) fn enqueue(&mut self, command: Command<Tag>) {
+        self.waiting().queue.push(command);
+    }
+
+    /// The commands that wait for the one under way.
+    pub(super) fn take_queue(&mut self) -> Vec<Command<Tag>> {
+        self.waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.queue)).unwrap_or_default()
+    }
+
     pub(super) fn child(&self, slot: SlotId) -> ChildRef {
         ChildRef { id: self.policy.id.clone(), slot, incarnation: self.incarnation }
     }

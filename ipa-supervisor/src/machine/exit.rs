@@ -14,7 +14,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn ended(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, end: End) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
         let child = slot.child(id);
-        let leaving = std::mem::take(&mut slot.leaving);
+        let leaving = slot.take_leaving();
         let brutal = slot.policy.shutdown == Shutdown::BrutalKill;
         let before = self.children.enter(id, State::Undefined, None);
         // Actions are carried out when all of this is done, so these answers find the child gone.
@@ -178,7 +178,7 @@ impl<Tag> Machine<Tag> {
     /// Answers the commands that waited for this.
     pub(super) fn clear(&mut self, id: SlotId, forget: bool) -> Vec<Command<Tag>> {
         let Some(slot) = self.children.get_mut(id) else { return Vec::new() };
-        let queue = std::mem::take(&mut slot.queue);
+        let queue = slot.take_queue();
         let kept = slot.policy.restart != Restart::Temporary && self.discipline == Discipline::Ordered;
         if forget || !kept {
             self.forget(id);

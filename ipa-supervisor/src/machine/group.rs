@@ -46,13 +46,15 @@ impl<Tag> Machine<Tag> {
     pub(super) fn restart_group(&mut self, now: Duration, id: SlotId, from: Option<SlotId>) {
         let not_before = now.saturating_add(self.backoff(id).unwrap_or_default());
         self.children.enter(id, State::Waiting, None);
-        let group = self.group.get_or_insert_with(|| Group {
-            from,
-            pending: None,
-            starting: None,
-            excluded: Vec::new(),
-            not_before,
-            deferred: Vec::new(),
+        let group = self.group.get_or_insert_with(|| {
+            Box::new(Group {
+                from,
+                pending: None,
+                starting: None,
+                excluded: Vec::new(),
+                not_before,
+                deferred: Vec::new(),
+            })
         });
         // One that was still being stopped is widened; one that was being started begins anew, from here. Ordered by `Option`:
         // `None`, all children, is the least.

@@ -142,7 +142,7 @@ impl<Tag> Machine<Tag> {
             return self.refuse(command, Refusal::WouldDeadlock);
         }
         match self.children.get_mut(id) {
-            Some(slot) => slot.queue.push(command),
+            Some(slot) => slot.enqueue(command),
             None => self.refuse(command, Refusal::NotFound),
         }
     }
@@ -173,7 +173,7 @@ impl<Tag> Machine<Tag> {
         }
         slot.up_since = now;
         let child = slot.child(id);
-        let queue = std::mem::take(&mut slot.queue);
+        let queue = slot.take_queue();
         // Taken to be working until it says otherwise.
         let silent = slot.policy.max_silence.map(|silence| now.saturating_add(silence));
         let before = self.children.enter(id, State::Running, silent);

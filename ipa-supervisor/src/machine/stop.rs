@@ -61,10 +61,10 @@ impl<Tag> Machine<Tag> {
                 if ending.will_retry() {
                     *ending = Ending::asked(None);
                 }
-                slot.leaving.extend(tag);
+                slot.await_end(tag);
             }
             State::Starting(_) | State::Running => {
-                slot.leaving.extend(tag);
+                slot.await_end(tag);
                 self.ask_to_stop(now, id, &Cause::Requested(None));
             }
         }
@@ -324,8 +324,8 @@ impl<Tag> Machine<Tag> {
         };
         let Some(slot) = self.children.get_mut(id) else { return };
         let child = slot.child(id);
-        let leaving = std::mem::take(&mut slot.leaving);
-        let queue = std::mem::take(&mut slot.queue);
+        let leaving = slot.take_leaving();
+        let queue = slot.take_queue();
         let stuck = || Err(Refusal::Stuck(vec![StuckChild(child.clone())]));
         let mut initial = None;
         match &mut ending.start {

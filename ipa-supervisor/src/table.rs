@@ -1,0 +1,148 @@
+//! Rows by slot id, in order: for ids that rise, as a supervisor's do.
+//!
+//! The trick: a row that is removed leaves its place behind, and the places are swept when more are empty than not. So a row is
+//! appended and removed in constant time however many there are, and a supervisor of four children has a vector of four. A tree's
+//! node has room for eleven, and there is one supervisor for each pod.
+
+use crate::machine::SlotId;
+
+/// Fewer places than this are not worth a sweep.
+const SWEEP: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    places: Vec<(SlotId, Option<T>)>,
+    len: usize,
+}
+
+impl<T> Table<T> {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { places: Vec::with_capacity(capacity), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Puts a row in its place; answers the one that was there.
+    pub(crate) fn insert(&mut self, id: SlotId, row: T) -> Option<T> {
+        let before = match self.places.last() {
+            Some((last, _)) if *last >= id => match self.find(id) {
+                Ok(place) => self.places[place].1.replace(row),
+                Err(place) => {
+                    self.places.insert(place, (id, Some(row)));
+                    None
+                }
+            },
+            _ => {
+                self.places.push((id, Some(row)));
+                None
+            }
+        };
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<T> {
+        let place = self.find(id).ok()?;
+        let row = self.places[place].1.take()?;
+        self.len -= 1;
+        if self.places.len() >= SWEEP && self.len < self.places.len() / 2 {
+            self.places.retain(|(_, row)| row.is_some());
+            self.places.shrink_to(2 * self.len);
+        }
+        Some(row)
+    }
+
+    pub(crate) fn get(&self, id: SlotId) -> Option<&T> {
+        self.places[self.find(id).ok()?].1.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        let place = self.find(id).ok()?;
+        self.places[place].1.as_mut()
+    }
+
+    /// The rows from `from` on, in order.
+    pub(crate) fn from(&self, from: SlotId) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
+        let first = self.find(from).unwrap_or_else(|place| place);
+        self.places[first..].iter().filter_map(row)
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
+        self.places.iter().filter_map(row)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|(_, row)| row.as_mut())
+    }
+
+    /// The last row below `bound`, or the last of all.
+    pub(crate) fn last_below(&self, bound: Option<SlotId>) -> Option<SlotId> {
+        let end = bound.map_or(self.places.len(), |bound| self.find(bound).unwrap_or_else(|place| place));
+        self.places[..end].iter().filter_map(row).next_back().map(|(id, _)| id)
+    }
+
+    fn find(&self, id: SlotId) -> Result<usize, usize> {
+        self.places.binary_search_by_key(&id, |(id, _)| *id)
+    }
+}
+
+fn row<T>((id, row): &(SlotId, Option<T>)) -> Option<(SlotId, &T)> {
+    row.as_ref().map(|row| (*id, row))
+}
+
+impl<T> IntoIterator for Table<T> {
+    type Item = T;
+    type IntoIter =
+        std::iter::FilterMap<std::vec::IntoIter<(SlotId, Option<T>)>, fn((SlotId, Option<T>)) -> Option<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.places.into_iter().filter_map(|(_, row)| row)
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Against a map that cannot be wrong: every kind of use, with many more removals than rows that stay.
+    #[test]
+    fn it_is_an_ordered_map() {
+        let (mut table, mut map) = (Table::default(), BTreeMap::new());
+        let mut random = 1_u64;
+        let mut next = 0;
+        for step in 0..20_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let some = SlotId((random >> 33) % (next + 2));
+            match (random >> 59) % 8 {
+                0..=2 => {
+                    assert_eq!(table.insert(SlotId(next), step), map.insert(SlotId(next), step));
+                    next += 1;
+                }
+                3 => assert_eq!(table.insert(some, step), map.insert(some, step)),
+                _ => assert_eq!(table.remove(some), map.remove(&some)),
+            }
+            assert_eq!(table.len(), map.len());
+            assert_eq!(table.get(some), map.get(&some));
+            assert_eq!(table.get_mut(some), map.get_mut(&some));
+            assert_eq!(table.last_below(None), map.keys().next_back().copied());
+            assert_eq!(table.last_below(Some(some)), map.range(..some).next_back().map(|(id, _)| *id));
+            if step % 64 == 0 {
+                assert!(table.iter().eq(map.iter().map(|(id, row)| (*id, row))));
+                assert!(table.from(some).rev().eq(map.range(some..).rev().map(|(id, row)| (*id, row))));
+                assert!(table.values_mut().eq(map.values_mut()));
+            }
+        }
+        assert!(table.places.len() <= SWEEP.max(2 * table.len() + 1), "empty places are swept");
+        assert!(table.into_iter().eq(map.into_values()));
+    }
+}
