@@ -5,20 +5,23 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ipa_supervisor::{
     BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Note, Restart, Settings,
-    StartError, StopMode,
+    StartError, StopMode, SupervisorRef,
 };
 use tokio::sync::SetOnce;
 
 use crate::admission::{AdmitError, Permit};
-use crate::error::{StartPodError, panicked};
+use crate::error::{StartPodError, StopPodError, panicked};
 use crate::host::{Host, Predecessor, Reservation, caught};
 use crate::pod::PodRef;
 use crate::scope::PodScope;
@@ -98,9 +101,10 @@ impl PodChild {
             nested: NestedSupervisor::new(builder),
             revoked,
         });
-        // Set here alone, before the pod's end.
-        let _ = pod.0.supervisor.set(Some(running.nested.handle()));
-        match running.live(cx, &self.host, Stage::Init).await {
+        pod.0.set_supervisor(Some(running.nested.handle()));
+        let mut own = cx.clone();
+        let (signals, nested) = running.signals(cx, &self.host, false);
+        match signals.heeded(nested.init(&mut own)).await {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
                 Ok(StartError::ChildFailed(failure)) if failure.with_supervisor => {
@@ -131,13 +135,8 @@ impl PodChild {
                 // Asked here rather than by the caller: a restart whose caller goes away before this runs has done nothing.
                 let old = &predecessor.0;
                 old.want_stop(Some("restart".into()));
-                tokio::select! {
-                    biased;
-                    _ = old.0.ended.wait() => {}
-                    _ = old.0.is_stuck.wait() => {
-                        let children = old.0.stuck.lock().clone();
-                        return Err(StartPodError::Stuck { task: task.clone(), children });
-                    }
+                if let Err(StopPodError::Stuck { children, .. }) = old.stopped().await {
+                    return Err(StartPodError::Stuck { task: task.clone(), children });
                 }
                 // The key leads to this pod by now. A drain that listed the pods before has stopped the old one alone.
                 if self.host.draining.load(Ordering::Acquire) {
@@ -161,11 +160,19 @@ impl PodChild {
                 }
             }
         };
-        let reason = tokio::select! {
-            biased;
-            reason = cx.stopped() => reason,
-            cause = pod.0.stop_wanted.wait() => ExitReason::Shutdown(cause.clone()),
-            result = way_clear => return result,
+        let mut way_clear = pin!(way_clear);
+        let clear = poll_fn(|task| {
+            if let Poll::Ready(reason) = cx.poll_stopped(task) {
+                return Poll::Ready(Err(reason));
+            }
+            if let Poll::Ready(cause) = pod.0.stop_wanted.poll(task) {
+                return Poll::Ready(Err(ExitReason::Shutdown(cause.clone())));
+            }
+            way_clear.as_mut().poll(task).map(Ok)
+        });
+        let reason = match clear.await {
+            Ok(result) => return result,
+            Err(reason) => reason,
         };
         if pod.0.announced.load(Ordering::Acquire) {
             self.host.stopping(pod, said(&reason));
@@ -179,7 +186,7 @@ impl PodChild {
         if labels.is_empty() {
             return;
         }
-        *pod.0.labels.lock() = labels.clone();
+        pod.0.set_labels(labels.clone());
         let groups = &self.host.registry.labels;
         let entered: Vec<_> = labels.into_iter().map(|label| groups.join(label, pod.clone())).collect();
         cx.lease().tie(entered);
@@ -192,62 +199,100 @@ impl PodChild {
             Note::GaveUp(reason) | Note::Finished(reason) => {
                 host.stopping(&pod, Some(reason.to_string().into()))
             }
-            Note::Stuck(child) => pod.0.stuck.lock().push(child.clone()),
-            Note::Reaped(child) => pod.0.stuck.lock().retain(|stuck| stuck != child),
+            Note::Stuck(child) => pod.0.add_stuck(child.clone()),
+            Note::Reaped(child) => pod.0.remove_stuck(child),
             Note::Stalled(_) => host.stuck(&pod),
             _ => {}
         }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Init,
-    Run,
+impl RunningPod {
+    /// What may end the pod, and the supervisor that it is. `idle`: being idle may, too.
+    fn signals<'a>(
+        &'a mut self,
+        cx: &'a Context,
+        host: &'a Host,
+        idle: bool,
+    ) -> (Signals<'a>, &'a mut NestedSupervisor) {
+        let pod = &self.pod;
+        let revoked = self.revoked.as_ref().map(|revoked| -> Signal<'a> {
+            Box::pin(async move {
+                revoked.wait().await;
+            })
+        });
+        let idle = self
+            .idle_stop
+            .filter(|_| idle)
+            .map(|time| -> Signal<'a> { Box::pin(async move { pod.0.activity().idle_for(time).await }) });
+        let supervisor = self.nested.handle();
+        let signals =
+            Signals { cx, host, pod, supervisor, revoked, idle, parent_spoke: false, stop_seen: false };
+        (signals, &mut self.nested)
+    }
 }
 
-impl RunningPod {
-    /// Drives the pod's supervisor, and passes on what may end it: its parent, a stop of the pod, the loss of its permit.
-    async fn live(&mut self, cx: &Context, host: &Host, stage: Stage) -> Result<Exit, BoxError> {
-        let supervisor = self.nested.handle();
-        let (pod, revoked, idle_stop) = (&self.pod, self.revoked.as_deref(), self.idle_stop);
-        let mut own = cx.clone();
-        let nested = &mut self.nested;
-        let life = async move {
-            match stage {
-                Stage::Init => nested.init(&mut own).await.map(|_| Exit::Normal),
-                Stage::Run => nested.run(&mut own).await,
-            }
-        };
-        tokio::pin!(life);
-        let (mut parent_spoke, mut stop_seen, mut revoke_seen) = (false, false, false);
-        loop {
-            tokio::select! {
-                biased;
-                () = wait(revoked), if !revoke_seen => {
-                    revoke_seen = true;
-                    host.stopping(pod, Some("the permit to run was revoked".into()));
-                    supervisor.kill(Cause::Revoked);
-                }
-                reason = cx.stopped(), if !parent_spoke => {
-                    parent_spoke = true;
-                    host.stopping(pod, said(&reason));
-                    if pod.0.is_stuck.initialized() {
-                        cx.report_stuck();
-                    }
-                }
-                cause = pod.0.stop_wanted.wait(), if !stop_seen => {
-                    stop_seen = true;
-                    host.stopping(pod, said(&ExitReason::Shutdown(cause.clone())));
-                    supervisor.request_shutdown(cause.clone());
-                }
-                () = idle(pod, idle_stop), if stage == Stage::Run && !stop_seen && !parent_spoke => {
-                    pod.want_stop_for(Cause::Idle);
-                }
-                ended = &mut life => return ended,
+/// Something that few pods wait for; boxed, as all pods have room for it.
+type Signal<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What may end a pod, passed on to its supervisor: its parent, a stop of the pod, the loss of its permit, being idle.
+struct Signals<'a> {
+    cx: &'a Context,
+    host: &'a Host,
+    pod: &'a PodRef,
+    supervisor: SupervisorRef,
+    revoked: Option<Signal<'a>>,
+    idle: Option<Signal<'a>>,
+    parent_spoke: bool,
+    stop_seen: bool,
+}
+
+impl Signals<'_> {
+    /// Drives the pod's supervisor, and passes on what comes meanwhile.
+    async fn heeded<T>(mut self, mut life: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
+        poll_fn(|task| {
+            self.poll(task);
+            life.as_mut().poll(task)
+        })
+        .await
+    }
+
+    fn poll(&mut self, task: &mut task::Context<'_>) {
+        let (pod, host) = (self.pod, self.host);
+        if came(&mut self.revoked, task) {
+            host.stopping(pod, Some("the permit to run was revoked".into()));
+            self.supervisor.kill(Cause::Revoked);
+        }
+        if !self.parent_spoke
+            && let Poll::Ready(reason) = self.cx.poll_stopped(task)
+        {
+            self.parent_spoke = true;
+            host.stopping(pod, said(&reason));
+            if pod.0.is_stuck.load(Ordering::Acquire) {
+                self.cx.report_stuck();
             }
         }
+        let going = self.parent_spoke || self.stop_seen;
+        if !going && pod.0.stop_wanted.poll(task).is_pending() && came(&mut self.idle, task) {
+            pod.want_stop_for(Cause::Idle);
+        }
+        if !self.stop_seen
+            && let Poll::Ready(cause) = pod.0.stop_wanted.poll(task)
+        {
+            self.stop_seen = true;
+            host.stopping(pod, said(&ExitReason::Shutdown(cause.clone())));
+            self.supervisor.request_shutdown(cause.clone());
+        }
     }
+}
+
+/// Whether a signal has come; it is told once.
+fn came(signal: &mut Option<Signal<'_>>, task: &mut task::Context<'_>) -> bool {
+    let has_come = signal.as_mut().is_some_and(|signal| signal.as_mut().poll(task).is_ready());
+    if has_come {
+        *signal = None;
+    }
+    has_come
 }
 
 /// What was said of why a pod is to stop.
@@ -255,24 +300,6 @@ fn said(reason: &ExitReason) -> Option<Arc<str>> {
     match reason {
         ExitReason::Shutdown(Cause::Requested(text)) => text.clone(),
         reason => Some(reason.to_string().into()),
-    }
-}
-
-/// Waits until a pod has been idle for so long, if it is to stop then.
-async fn idle(pod: &PodRef, idle_stop: Option<Duration>) {
-    match idle_stop {
-        Some(time) => pod.0.activity.idle_for(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a signal that may not exist.
-async fn wait(signal: Option<&SetOnce<()>>) {
-    match signal {
-        Some(signal) => {
-            signal.wait().await;
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -318,7 +345,9 @@ impl Child for PodChild {
         let Some(running) = self.running.as_mut() else {
             return Err("a pod's run was called before its init".into());
         };
-        let ended = running.live(cx, &self.host, Stage::Run).await;
+        let mut own = cx.clone();
+        let (signals, nested) = running.signals(cx, &self.host, true);
+        let ended = signals.heeded(nested.run(&mut own)).await;
         *running.pod.0.reason.lock() = Some(match &ended {
             Ok(exit) => exit.clone().into(),
             Err(error) => ExitReason::failed(error.to_string()),

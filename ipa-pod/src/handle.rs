@@ -115,7 +115,7 @@ impl PodSupervisorRef {
                     .unwrap_or_else(|| StartPodError::Factory { task, source: panicked(&failure.reason) }))
             }
             Err(StartChildError::Stuck(_)) => {
-                let children = pod.0.stuck.lock().clone();
+                let children = pod.0.stuck();
                 Err(StartPodError::Stuck { task, children })
             }
             Err(_) => Err(StartPodError::Ended { task, reason: pod.wait().await }),
@@ -410,7 +410,7 @@ impl PodSupervisorRef {
                 let stuck: Vec<_> = left
                     .into_iter()
                     .filter_map(of_pod)
-                    .map(|pod| StuckPod { task: pod.task().clone(), children: pod.0.stuck.lock().clone() })
+                    .map(|pod| StuckPod { task: pod.task().clone(), children: pod.0.stuck() })
                     .collect();
                 if stuck.is_empty() {
                     // They have ended meanwhile, and the pod supervisor is about to hear of it.
@@ -436,7 +436,7 @@ fn still_stuck(mut pods: Vec<PodRef>) -> Result<(), ShutdownPodsError> {
     if pods.is_empty() {
         return Ok(());
     }
-    let stuck = |pod: &PodRef| StuckPod { task: pod.task().clone(), children: pod.0.stuck.lock().clone() };
+    let stuck = |pod: &PodRef| StuckPod { task: pod.task().clone(), children: pod.0.stuck() };
     Err(ShutdownPodsError::Stuck(pods.iter().map(stuck).collect()))
 }
 

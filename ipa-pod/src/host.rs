@@ -4,17 +4,14 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ipa_registry::Registration;
 use ipa_supervisor::{ChildRef, DynamicRef, ExitReason};
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, broadcast};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
-use crate::activity::Activity;
 use crate::admission::Admission;
 use crate::error::StartPodError;
 use crate::event::PodEvent;
@@ -122,32 +119,7 @@ impl Host {
     }
 
     fn new_pod(&self, task: TaskId, factory: Arc<dyn PodFactory>, parent: Option<DynamicRef>) -> PodRef {
-        PodRef(Arc::new(Shared {
-            task,
-            status: Mutex::new(PodStatus::Starting),
-            created: Instant::now(),
-            started_at: SystemTime::now(),
-            restarts: AtomicU64::new(0),
-            metadata: Mutex::default(),
-            registry: self.registry.clone(),
-            factory,
-            supervisor: SetOnce::new(),
-            parent,
-            child: SetOnce::new(),
-            key: Mutex::new(Weak::new()),
-            succession: Mutex::new(Succession::Open),
-            stop_wanted: SetOnce::new(),
-            stuck: Mutex::default(),
-            is_stuck: SetOnce::new(),
-            announced: AtomicBool::new(false),
-            stop_announced: AtomicBool::new(false),
-            up: SetOnce::new(),
-            activity: Activity::new(),
-            published: Arc::default(),
-            labels: Mutex::default(),
-            reason: Mutex::new(None),
-            ended: SetOnce::new(),
-        }))
+        PodRef(Arc::new(Shared::new(task, self.registry.clone(), factory, parent)))
     }
 
     fn end(self: &Arc<Self>, pod: PodRef) -> PodEnd {
@@ -169,9 +141,8 @@ impl Host {
         self.totals.started.fetch_add(1, Ordering::Relaxed);
         // A stop that comes at this very moment has moved the status on already; the pod was active all the same.
         pod.enter(PodStatus::Active);
-        pod.0.activity.touch();
-        // Set here alone.
-        let _ = pod.0.up.set(());
+        pod.0.touch();
+        pod.0.raise(&pod.0.up);
         tracing::info!(task = %pod.task(), "pod is active");
         self.publish(PodEvent::Active(pod.clone()));
     }
@@ -187,12 +158,12 @@ impl Host {
 
     pub(crate) fn stuck(&self, pod: &PodRef) {
         if pod.enter(PodStatus::Stuck) {
-            let children = pod.0.stuck.lock().clone();
+            let children = pod.0.stuck();
             self.totals.stuck.fetch_add(1, Ordering::Relaxed);
             tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end");
             self.publish(PodEvent::Stuck { pod: pod.clone(), children });
-            // Last, so that whoever waited finds all of it published. Set here alone.
-            let _ = pod.0.is_stuck.set(());
+            // Last, so that whoever waited finds all of it published.
+            pod.0.raise(&pod.0.is_stuck);
         }
     }
 
@@ -247,7 +218,7 @@ impl Drop for PodEnd {
     fn drop(&mut self) {
         let shared = &self.pod.0;
         // Whoever waited for a supervisor that never came to be is told so.
-        let _ = shared.supervisor.set(None);
+        shared.set_supervisor(None);
         let succession = std::mem::replace(&mut *shared.succession.lock(), Succession::Over);
         let key = shared.key.lock().upgrade();
         if let (Succession::Taken(successor), Some(key)) = (succession, key) {
@@ -255,7 +226,7 @@ impl Drop for PodEnd {
             key.registration.update(successor);
         }
         let reason = shared.reason.lock().take().unwrap_or(ExitReason::Killed);
-        let was_active = shared.up.initialized();
+        let was_active = shared.up.load(Ordering::Acquire);
         let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
         total.fetch_add(1, Ordering::Relaxed);
         tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended");
@@ -264,7 +235,7 @@ impl Drop for PodEnd {
             self.host.publish(PodEvent::Ended { pod, reason, was_active });
         }
         // Last, so that whoever waited, a successor too, finds all of it published.
-        let _ = shared.ended.set(reason);
+        shared.set_ended(reason);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{self, Poll, Waker};
 use std::time::SystemTime;
 
 use ipa_supervisor::{
@@ -12,7 +14,7 @@ use ipa_supervisor::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, SetOnce};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::activity::Activity;
@@ -101,35 +103,175 @@ pub(crate) struct Shared {
     pub(crate) created: Instant,
     pub(crate) started_at: SystemTime,
     pub(crate) restarts: AtomicU64,
-    pub(crate) metadata: Mutex<BTreeMap<String, String>>,
     pub(crate) registry: PodRegistry,
     /// What a restart makes the successor with.
     pub(crate) factory: Arc<dyn PodFactory>,
     /// The supervisor that the pod is; `None` if it ended before it came to one.
-    pub(crate) supervisor: SetOnce<Option<SupervisorRef>>,
+    pub(crate) supervisor: OnceLock<Option<SupervisorRef>>,
     /// The supervisor that the pod is a child of, if it is a pod supervisor's.
     pub(crate) parent: Option<DynamicRef>,
     /// The pod as a child of that one.
-    pub(crate) child: SetOnce<ChildRef>,
+    pub(crate) child: OnceLock<ChildRef>,
     /// What holds the task's key while this incarnation lives.
     pub(crate) key: Mutex<Weak<KeyHold>>,
     pub(crate) succession: Mutex<Succession>,
     /// Set by whoever wants the pod to stop; the pod sees it wherever it is in its life.
-    pub(crate) stop_wanted: SetOnce<Cause>,
-    /// The children that were killed and have not ended.
-    pub(crate) stuck: Mutex<Vec<ChildRef>>,
-    pub(crate) is_stuck: SetOnce<()>,
+    pub(crate) stop_wanted: StopWanted,
+    pub(crate) is_stuck: AtomicBool,
     /// Whether `Starting` was published: if not, `Ended` is not either.
     pub(crate) announced: AtomicBool,
     pub(crate) stop_announced: AtomicBool,
     /// Set when the pod becomes active.
-    pub(crate) up: SetOnce<()>,
-    pub(crate) activity: Arc<Activity>,
-    /// Told whenever a child publishes something.
-    pub(crate) published: Arc<Notify>,
-    pub(crate) labels: Mutex<BTreeSet<Arc<str>>>,
+    pub(crate) up: AtomicBool,
+    /// Made when somebody asks for it.
+    activity: OnceLock<Arc<Activity>>,
+    /// Told whenever a child has published something, and when the pod becomes active, stuck, has a supervisor, has ended.
+    pub(crate) changed: Arc<Notify>,
+    /// What few pods have.
+    extra: Mutex<Option<Box<Extra>>>,
     pub(crate) reason: Mutex<Option<ExitReason>>,
-    pub(crate) ended: SetOnce<ExitReason>,
+    pub(crate) ended: OnceLock<ExitReason>,
+}
+
+#[derive(Default)]
+struct Extra {
+    metadata: BTreeMap<String, String>,
+    labels: BTreeSet<Arc<str>>,
+    /// The children that were killed and have not ended.
+    stuck: Vec<ChildRef>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        task: TaskId,
+        registry: PodRegistry,
+        factory: Arc<dyn PodFactory>,
+        parent: Option<DynamicRef>,
+    ) -> Self {
+        Self {
+            task,
+            status: Mutex::new(PodStatus::Starting),
+            created: Instant::now(),
+            started_at: SystemTime::now(),
+            restarts: AtomicU64::new(0),
+            registry,
+            factory,
+            supervisor: OnceLock::new(),
+            parent,
+            child: OnceLock::new(),
+            key: Mutex::new(Weak::new()),
+            succession: Mutex::new(Succession::Open),
+            stop_wanted: StopWanted::default(),
+            is_stuck: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
+            stop_announced: AtomicBool::new(false),
+            up: AtomicBool::new(false),
+            activity: OnceLock::new(),
+            changed: Arc::default(),
+            extra: Mutex::new(None),
+            reason: Mutex::new(None),
+            ended: OnceLock::new(),
+        }
+    }
+
+    fn extra<T>(&self, of: impl FnOnce(&mut Extra) -> T) -> T {
+        of(self.extra.lock().get_or_insert_default())
+    }
+
+    pub(crate) fn set_labels(&self, labels: BTreeSet<Arc<str>>) {
+        self.extra(|extra| extra.labels = labels);
+    }
+
+    pub(crate) fn stuck(&self) -> Vec<ChildRef> {
+        self.extra(|extra| extra.stuck.clone())
+    }
+
+    pub(crate) fn add_stuck(&self, child: ChildRef) {
+        self.extra(|extra| extra.stuck.push(child));
+    }
+
+    pub(crate) fn remove_stuck(&self, child: &ChildRef) {
+        self.extra(|extra| extra.stuck.retain(|stuck| stuck != child));
+    }
+
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        self.activity.get_or_init(Activity::new)
+    }
+
+    /// Counts as activity, if anybody wants to know of it.
+    pub(crate) fn touch(&self) {
+        if let Some(activity) = self.activity.get() {
+            activity.touch();
+        }
+    }
+
+    /// The supervisor that the pod is, or that there will be none. The first word stands.
+    pub(crate) fn set_supervisor(&self, supervisor: Option<SupervisorRef>) {
+        if self.supervisor.set(supervisor).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Sets a flag, and tells whoever waits for it.
+    pub(crate) fn raise(&self, flag: &AtomicBool) {
+        flag.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Set once, at the pod's very end.
+    pub(crate) fn set_ended(&self, reason: ExitReason) {
+        if self.ended.set(reason).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until `look` finds something.
+    async fn until<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            // Enlisted before the look, so that no change between the look and the wait is missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// The wish that a pod stop. The pod's own task leaves its waker here rather than a place in a list: it waits for this all its life.
+#[derive(Default)]
+pub(crate) struct StopWanted {
+    cause: OnceLock<Cause>,
+    task: Mutex<Option<Waker>>,
+}
+
+impl StopWanted {
+    /// The first wish stands.
+    pub(crate) fn set(&self, cause: Cause) {
+        if self.cause.set(cause).is_ok() {
+            let task = self.task.lock().take();
+            if let Some(task) = task {
+                task.wake();
+            }
+        }
+    }
+
+    /// For the pod's own task.
+    pub(crate) fn poll(&self, cx: &task::Context<'_>) -> Poll<&Cause> {
+        if let Some(cause) = self.cause.get() {
+            return Poll::Ready(cause);
+        }
+        let waits = self.task.lock().as_ref().is_some_and(|task| task.will_wake(cx.waker()));
+        if !waits {
+            // Cloned before, and dropped after: no waker's code runs under the lock.
+            let task = cx.waker().clone();
+            let before = self.task.lock().replace(task);
+            drop(before);
+        }
+        // Again: what was wanted before the waker was there has woken nobody.
+        self.cause.get().map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 impl PodRef {
@@ -171,27 +313,28 @@ impl PodRef {
 
     /// The user's own metadata. It ends with this incarnation.
     pub fn metadata(&self) -> BTreeMap<String, String> {
-        self.0.metadata.lock().clone()
+        self.0.extra(|extra| extra.metadata.clone())
     }
 
     /// Sets a piece of the user's own metadata; answers what was there.
     pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<String>) -> Option<String> {
-        self.0.metadata.lock().insert(key.into(), value.into())
+        let (key, value) = (key.into(), value.into());
+        self.0.extra(|extra| extra.metadata.insert(key, value))
     }
 
     /// The labels that its [spec](crate::PodSpec::label) gave it.
     pub fn labels(&self) -> Vec<Arc<str>> {
-        self.0.labels.lock().iter().cloned().collect()
+        self.0.extra(|extra| extra.labels.iter().cloned().collect())
     }
 
     /// Waits until the pod and all under it have ended and its key is free; answers why it did. At once if it has. Cancel safe.
     pub async fn wait(&self) -> ExitReason {
-        self.0.ended.wait().await.clone()
+        self.0.until(|pod| pod.ended.get().cloned()).await
     }
 
     /// Whether the pod and all under it have ended.
     pub fn has_ended(&self) -> bool {
-        self.0.ended.initialized()
+        self.0.ended.get().is_some()
     }
 
     /// Asks the pod to stop, without waiting: what its own children may ask for.
@@ -206,8 +349,7 @@ impl PodRef {
 
     pub(crate) fn want_stop_for(&self, cause: Cause) {
         self.enter(PodStatus::Stopping);
-        // The first request stands.
-        let _ = self.0.stop_wanted.set(cause);
+        self.0.stop_wanted.set(cause);
     }
 
     /// Stops the pod, or joins the stop that is under way.
@@ -218,19 +360,20 @@ impl PodRef {
 
     /// Waits until the pod has ended, or it is clear that it does not.
     pub(crate) async fn stopped(&self) -> Result<(), StopPodError> {
-        tokio::select! {
-            biased;
-            _ = self.0.ended.wait() => Ok(()),
-            _ = self.0.is_stuck.wait() => {
-                let children = self.0.stuck.lock().clone();
-                Err(StopPodError::Stuck { task: self.task().clone(), children })
-            }
-        }
+        self.0
+            .until(|pod| match pod.ended.get() {
+                Some(_) => Some(Ok(())),
+                None => pod
+                    .is_stuck
+                    .load(Ordering::Acquire)
+                    .then(|| Err(StopPodError::Stuck { task: pod.task.clone(), children: pod.stuck() })),
+            })
+            .await
     }
 
     /// Waits until the pod has become active.
     pub(crate) async fn active(&self) {
-        self.0.up.wait().await;
+        self.0.until(|pod| pod.up.load(Ordering::Acquire).then_some(())).await;
     }
 
     /// Whether the current task works for this pod, so that it must not wait for its end.
@@ -354,7 +497,7 @@ impl PodRef {
 
     /// The pod's supervisor, waited for if need be; `None` if the pod ended before it had one.
     async fn supervisor(&self) -> Option<SupervisorRef> {
-        self.0.supervisor.wait().await.clone()
+        self.0.until(|pod| pod.supervisor.get().cloned()).await
     }
 
     fn supervisor_now(&self) -> Result<Option<SupervisorRef>, Closed> {

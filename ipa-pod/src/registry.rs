@@ -66,8 +66,8 @@ impl PodRegistry {
     }
 
     pub(crate) fn directory(&self, pod: &PodRef) -> PodDirectory {
-        let published = pod.0.published.clone();
-        PodDirectory { task: pod.task().clone(), children: self.children.clone(), published }
+        let changed = pod.0.changed.clone();
+        PodDirectory { task: pod.task().clone(), children: self.children.clone(), changed }
     }
 }
 
@@ -85,7 +85,7 @@ pub struct ChildEntry {
 pub(crate) struct PodDirectory {
     task: TaskId,
     children: Registry<(TaskId, ChildId), ChildEntry>,
-    published: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Directory for PodDirectory {
@@ -97,20 +97,20 @@ impl Directory for PodDirectory {
             .children
             .register(key, entry)
             .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
-        let published = self.published.clone();
-        Ok(Arc::new(Entered { registration, child: child.clone(), published }))
+        let changed = self.changed.clone();
+        Ok(Arc::new(Entered { registration, changed }))
     }
 }
 
 struct Entered {
     registration: Registration<(TaskId, ChildId), ChildEntry>,
-    child: ChildRef,
-    published: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Entry for Entered {
     fn publish(&self, address: Published) {
-        self.registration.update(ChildEntry { child: self.child.clone(), published: Some(address) });
-        self.published.notify_waiters();
+        let entry = self.registration.value();
+        self.registration.update(ChildEntry { published: Some(address), ..entry });
+        self.changed.notify_waiters();
     }
 }

@@ -51,12 +51,12 @@ impl PodScope {
 
     /// Declares activity: the pod's [idle time](crate::PodSpec::idle_stop) begins anew. Without one, this does nothing.
     pub fn touch(&self) {
-        self.pod.0.activity.touch();
+        self.pod.0.touch();
     }
 
     /// Declares activity for as long as the guard lives, and touches when it is dropped.
     pub fn busy(&self) -> Busy {
-        self.pod.0.activity.busy()
+        self.pod.0.activity().busy()
     }
 
     /// The address of a mailbox server among the pod's children. It leads to whoever is the child, across its restarts.
@@ -87,7 +87,7 @@ impl PodScope {
         let child = child.into();
         loop {
             // Enlisted before the look, so that what is published between the look and the wait is not missed.
-            let mut published = pin!(self.pod.0.published.notified());
+            let mut published = pin!(self.pod.0.changed.notified());
             published.as_mut().enable();
             match self.find(child.clone()) {
                 Err(LookupError::NotFound { .. }) if !self.pod.has_ended() => {}

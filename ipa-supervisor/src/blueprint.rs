@@ -80,5 +80,5 @@ async fn root(mut driver: Driver, ready: oneshot::Sender<Result<(), StartError>>
     let up = driver.up().await;
     // A starter that has gone away has dropped the last strong handle: the loop will hear of that.
     let _ = ready.send(up);
-    driver.run(|| {}).await;
+    driver.run().await;
 }

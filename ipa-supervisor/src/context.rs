@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use crate::control::Control;
 use crate::handle::SupervisorRef;
@@ -11,7 +12,7 @@ use crate::lease::Lease;
 use crate::machine::ChildRef;
 use crate::message::Message;
 use crate::ports::Published;
-use crate::reason::{Cause, ExitReason};
+use crate::reason::ExitReason;
 use crate::scope;
 use crate::spec::ChildId;
 use crate::stop_request::StopRequest;
@@ -45,7 +46,28 @@ impl Context {
     ///
     /// A child whose [`StopMode`](crate::StopMode) is `Drop` rarely needs it: its `run` is dropped then.
     pub async fn stopped(&self) -> ExitReason {
-        ExitReason::Shutdown(self.stop_cause().await)
+        ExitReason::Shutdown(self.control.stop.wait().await.clone())
+    }
+
+    /// As [`stopped`](Self::stopped), for a future that is written by hand and polled by the child's own task: nothing is held for the
+    /// wait. Every waker that it is polled with is kept and woken, so it is not for tasks that come and go.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use ipa_supervisor::{ChildSpec, StopMode, Supervisor};
+    /// use std::future::poll_fn;
+    ///
+    /// let waits = |cx: ipa_supervisor::Context| async move {
+    ///     let reason = poll_fn(|task| cx.poll_stopped(task)).await;
+    ///     assert_eq!(reason.to_string(), "shutdown");
+    /// };
+    /// let spec = ChildSpec::task("waits", waits).stop_mode(StopMode::Cooperative);
+    /// let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    /// supervisor.shutdown().await.unwrap();
+    /// # });
+    /// ```
+    pub fn poll_stopped(&self, task: &task::Context<'_>) -> Poll<ExitReason> {
+        self.control.stop.poll(task).map(|cause| ExitReason::Shutdown(cause.clone()))
     }
 
     /// Whether the child has been asked to stop.
@@ -155,10 +177,6 @@ impl Context {
 
     pub(crate) fn stop_request(&self) -> &StopRequest {
         &self.control.stop
-    }
-
-    pub(crate) async fn stop_cause(&self) -> Cause {
-        self.control.stop.wait().await.clone()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
 
 use crate::context::Context;
 use crate::control::Control;
@@ -23,6 +23,7 @@ use crate::policy::{Restart, Settings};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildSpec, Factory};
+use crate::stop_request::StopRequest;
 use crate::sync::{
     Mutex,
     task::{AbortHandle, spawn},
@@ -48,6 +49,8 @@ pub(crate) struct Driver {
     lease: Lease,
     reason: Arc<Mutex<Option<ExitReason>>>,
     timer: Option<Timer>,
+    /// The parent's request to stop was passed on.
+    heeded: bool,
 }
 
 /// How far the supervisor has got, as the loop's owner wants to know it.
@@ -128,6 +131,7 @@ impl Driver {
             lease,
             reason,
             timer: None,
+            heeded: false,
         }
     }
 
@@ -138,78 +142,98 @@ impl Driver {
 
     /// Runs the loop until the initial children are up, or it is clear that they will not be. Cancel safe.
     pub(crate) async fn up(&mut self) -> Result<(), StartError> {
+        poll_fn(|cx| self.poll_up(cx)).await
+    }
+
+    pub(crate) fn poll_up(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), StartError>> {
         loop {
             if let Some(reason) = &self.progress.exit {
-                return Err(start_error(reason.clone()));
+                return Poll::Ready(Err(start_error(reason.clone())));
             }
             if let Some(stuck) = &self.progress.stalled {
-                return Err(StartError::Stuck(stuck.clone()));
+                return Poll::Ready(Err(StartError::Stuck(stuck.clone())));
             }
             if self.progress.started {
-                return Ok(());
+                return Poll::Ready(Ok(()));
             }
-            self.turn().await;
+            ready!(self.poll_turn(cx));
         }
     }
 
-    /// Runs the loop until the supervisor has ended. `stalled` is called if the stop cannot be finished for now. Cancel safe.
-    pub(crate) async fn run(&mut self, mut stalled: impl FnMut()) -> ExitReason {
-        // Told once by each call: to one that is made because of a stop it is news, though the stop had stalled before.
-        let mut told = false;
+    /// Runs the loop until the supervisor has ended. Cancel safe.
+    pub(crate) async fn run(&mut self) -> ExitReason {
+        poll_fn(|cx| self.poll_end(cx, &mut true, || {})).await
+    }
+
+    /// Runs the loop until the supervisor has ended. `stalled` is called if the stop cannot be finished for now, unless that was `told`.
+    pub(crate) fn poll_end(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        told: &mut bool,
+        stalled: impl Fn(),
+    ) -> Poll<ExitReason> {
         loop {
             if let Some(reason) = &self.progress.exit {
-                return reason.clone();
+                return Poll::Ready(reason.clone());
             }
-            if self.progress.stalled.is_some() && !told {
-                told = true;
+            if self.progress.stalled.is_some() && !*told {
+                *told = true;
                 stalled();
             }
-            self.turn().await;
+            ready!(self.poll_turn(cx));
         }
     }
 
-    /// Asks the supervisor to stop, as its parent does.
-    pub(crate) fn shut_down(&mut self, cause: Cause) {
-        self.feed(Event::Shutdown { tag: None, caller: None, cause });
+    /// Asks the supervisor to stop as soon as its parent does. Answers whether that was now.
+    pub(crate) fn heed(&mut self, stop: &StopRequest, cx: &task::Context<'_>) -> bool {
+        if self.heeded {
+            return false;
+        }
+        let Poll::Ready(cause) = stop.poll(cx) else { return false };
+        self.heeded = true;
+        self.feed(Event::Shutdown { tag: None, caller: None, cause: cause.clone() });
+        true
     }
 
-    /// Waits for one message or the next deadline, and deals with it. Cancel safe.
-    pub(crate) async fn turn(&mut self) {
+    /// Waits for one message or the next deadline, and deals with it.
+    fn poll_turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         // A loop that always finds a message would otherwise never let its thread go.
-        tokio::task::coop::consume_budget().await;
-        match poll_fn(|cx| self.poll_turn(cx)).await {
-            Some(message) => self.receive(message),
-            None => self.feed(Event::Tick),
-        }
-    }
-
-    /// The next message, or `None` for a deadline that has come.
-    fn poll_turn(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Message>> {
+        let progress = ready!(tokio::task::coop::poll_proceed(cx));
         // A deadline too far off to be a moment is none.
         let deadline = self.machine.poll_timeout().and_then(|deadline| self.epoch.checked_add(deadline));
         // Before the inbox: one that is never empty would stop the clock.
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Poll::Ready(None);
+            progress.made_progress();
+            self.feed(Event::Tick);
+            return Poll::Ready(());
         }
         if let Poll::Ready(message) = self.port.inbox.poll_pop(cx) {
-            return Poll::Ready(Some(message));
+            progress.made_progress();
+            self.receive(message);
+            return Poll::Ready(());
         }
+        ready!(self.poll_timer(cx, deadline));
+        self.feed(Event::Tick);
+        Poll::Ready(())
+    }
+
+    fn poll_timer(&mut self, cx: &mut task::Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
             self.timer = None;
             return Poll::Pending;
         };
+        let timer = |due| Timer { due, sleep: Box::pin(time::sleep_until(due)) };
         // A timer that is due before stays: one for each deadline would cost more than one that may go off in vain.
         if self.timer.as_ref().is_none_or(|timer| timer.due > deadline) {
-            self.timer = Some(Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) });
+            self.timer = Some(timer(deadline));
         }
-        while let Some(timer) = &mut self.timer
-            && timer.sleep.as_mut().poll(cx).is_ready()
-        {
-            if timer.due >= deadline {
+        while let Some(set) = &mut self.timer {
+            ready!(set.sleep.as_mut().poll(cx));
+            if set.due >= deadline {
                 self.timer = None;
-                return Poll::Ready(None);
+                return Poll::Ready(());
             }
-            *timer = Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) };
+            *set = timer(deadline);
         }
         Poll::Pending
     }

@@ -8,14 +8,16 @@
 //! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::task::{self, Poll, Waker};
 
-use crate::sync::{Mutex, Semaphore, TryAcquireError};
+use crate::sync::{Mutex, Semaphore};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
 pub(crate) struct Inbox<T, const LANES: usize> {
     lanes: Mutex<Lanes<T, LANES>>,
-    room: Semaphore,
+    /// The line of callers who wait for a place. Most inboxes never have one.
+    line: OnceLock<Box<Semaphore>>,
 }
 
 struct Lanes<T, const LANES: usize> {
@@ -24,6 +26,9 @@ struct Lanes<T, const LANES: usize> {
     /// The reader, while it waits. Here rather than in a `Notify`, which would cost each waiting reader a place in a list, and each
     /// item more than the lock.
     reader: Option<Waker>,
+    /// Places that are free, as long as nobody stands in line; from then on they are handed out there.
+    free: usize,
+    in_line: usize,
 }
 
 struct Item<T> {
@@ -32,14 +37,59 @@ struct Item<T> {
     bounded: bool,
 }
 
+struct Taken<T> {
+    value: T,
+    place_for_line: bool,
+}
+
 impl<T, const LANES: usize> Lanes<T, LANES> {
-    fn take_next(&mut self) -> Option<Item<T>> {
+    fn take_next(&mut self) -> Option<Taken<T>> {
         let queue = self.queues.iter_mut().find(|queue| !queue.is_empty())?;
-        let item = queue.pop_front()?;
+        let Item { value, bounded } = queue.pop_front()?;
         if queue.is_empty() && queue.capacity() > KEEP {
             *queue = VecDeque::new();
         }
-        Some(item)
+        let place_for_line = bounded && self.in_line > 0;
+        self.free += usize::from(bounded && !place_for_line);
+        Some(Taken { value, place_for_line })
+    }
+}
+
+/// A caller's turn in the line; dropped, the caller is out of it.
+struct Turn<'a, T, const LANES: usize> {
+    inbox: &'a Inbox<T, LANES>,
+    line: &'a Semaphore,
+}
+
+impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
+    /// `None`: the inbox is closed.
+    fn take(inbox: &'a Inbox<T, LANES>) -> Option<Self> {
+        let mut lanes = inbox.lanes.lock();
+        // Looked at, and the line made, under the lock: whoever closes the inbox after this finds the line to close.
+        if lanes.closed {
+            return None;
+        }
+        let line = &**inbox.line.get_or_init(|| Box::new(Semaphore::new(0)));
+        lanes.in_line += 1;
+        // Freed since the caller looked: theirs, or that of whoever is first.
+        let freed = std::mem::take(&mut lanes.free);
+        drop(lanes);
+        if freed > 0 {
+            line.add_permits(freed);
+        }
+        Some(Self { inbox, line })
+    }
+}
+
+impl<T, const LANES: usize> Drop for Turn<'_, T, LANES> {
+    fn drop(&mut self) {
+        self.inbox.lanes.lock().in_line -= 1;
+    }
+}
+
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
@@ -65,8 +115,10 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
                 queues: std::array::from_fn(|_| VecDeque::new()),
                 closed: false,
                 reader: None,
+                free: places.min(Semaphore::MAX_PERMITS),
+                in_line: 0,
             }),
-            room: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
+            line: OnceLock::new(),
         }
     }
 
@@ -77,7 +129,13 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
 
     /// Appends to a lane when there is a place for it. Cancel safe: dropped before it returns, nothing was appended.
     pub(crate) async fn push_bounded(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
-        match self.room.acquire().await {
+        let value = match self.try_push_bounded(lane, value) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Closed(value)) => return Err(Closed(value)),
+            Err(Refused::Full(value)) => value,
+        };
+        let Some(turn) = Turn::take(self) else { return Err(Closed(value)) };
+        match turn.line.acquire().await {
             Ok(place) => {
                 // The place is given back when the item is taken out.
                 place.forget();
@@ -89,15 +147,26 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
 
     /// Appends to a lane if there is a place for it now.
     pub(crate) fn try_push_bounded(&self, lane: usize, value: T) -> Result<(), Refused<T>> {
-        match self.room.try_acquire() {
-            Ok(place) => {
-                place.forget();
-                self.insert(lane, Item { value, bounded: true })
-                    .map_err(|Closed(value)| Refused::Closed(value))
+        let item = Item { value, bounded: true };
+        let reader = {
+            let mut lanes = self.lanes.lock();
+            if lanes.closed {
+                return Err(Refused::Closed(item.value));
             }
-            Err(TryAcquireError::NoPermits) => Err(Refused::Full(value)),
-            Err(TryAcquireError::Closed) => Err(Refused::Closed(value)),
-        }
+            if lanes.free > 0 {
+                lanes.free -= 1;
+            } else {
+                match self.line.get().map(|line| line.try_acquire()) {
+                    // One that was handed out there, and nobody stood there any more.
+                    Some(Ok(place)) => place.forget(),
+                    _ => return Err(Refused::Full(item.value)),
+                }
+            }
+            lanes.queues[lane].push_back(item);
+            lanes.reader.take()
+        };
+        wake(reader);
+        Ok(())
     }
 
     fn insert(&self, lane: usize, item: Item<T>) -> Result<(), Closed<T>> {
@@ -109,16 +178,14 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             lanes.queues[lane].push_back(item);
             lanes.reader.take()
         };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        wake(reader);
         Ok(())
     }
 
     /// Takes the next item: of the lowest lane that has one, the oldest.
     pub(crate) fn try_pop(&self) -> Option<T> {
-        let item = self.lanes.lock().take_next()?;
-        Some(self.taken(item))
+        let taken = self.lanes.lock().take_next()?;
+        Some(self.hand_on(taken))
     }
 
     /// Takes the next item, or has the reader woken when there is one. For one reader.
@@ -128,17 +195,17 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         }
         // Cloned before, and dropped after: no waker's code runs under the lock.
         let mut reader = Some(cx.waker().clone());
-        let item = {
+        let taken = {
             let mut lanes = self.lanes.lock();
             // Again: what came since the first look has found no reader to wake.
-            let item = lanes.take_next();
-            if item.is_none() {
+            let taken = lanes.take_next();
+            if taken.is_none() {
                 std::mem::swap(&mut lanes.reader, &mut reader);
             }
-            item
+            taken
         };
         drop(reader);
-        item.map_or(Poll::Pending, |item| Poll::Ready(self.taken(item)))
+        taken.map_or(Poll::Pending, |taken| Poll::Ready(self.hand_on(taken)))
     }
 
     /// Waits for the next item.
@@ -147,11 +214,15 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         std::future::poll_fn(|cx| self.poll_pop(cx)).await
     }
 
-    fn taken(&self, item: Item<T>) -> T {
-        if item.bounded {
-            self.room.add_permits(1);
+    /// Gives the place of an item that was taken out to the first in line, if it is theirs.
+    fn hand_on(&self, taken: Taken<T>) -> T {
+        if taken.place_for_line
+            && let Some(line) = self.line.get()
+        {
+            // Whoever was the last in line may have left it by now: then the next one to come finds it there.
+            line.add_permits(1);
         }
-        item.value
+        taken.value
     }
 
     /// Refuses everything from now on and hands back what was still queued, in the order it would have been read.
@@ -161,7 +232,9 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             lanes.closed = true;
             std::mem::replace(&mut lanes.queues, std::array::from_fn(|_| VecDeque::new()))
         };
-        self.room.close();
+        if let Some(line) = self.line.get() {
+            line.close();
+        }
         left.into_iter().flatten().map(|item| item.value).collect()
     }
 

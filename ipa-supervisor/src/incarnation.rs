@@ -254,7 +254,7 @@ impl<'a, T> Call<'a, T> {
 
     /// Runs the call to its end, or drops it as soon as the child is asked to stop. For the incarnation's own task.
     async fn finish_or_stop(&mut self, stop: &StopRequest) -> Either<T> {
-        let ended = poll_fn(|cx| match stop.poll_own(cx) {
+        let ended = poll_fn(|cx| match stop.poll(cx) {
             Poll::Ready(cause) => Poll::Ready(Either::Stopped(cause.clone())),
             Poll::Pending => self.poll(cx).map(Either::Done),
         })

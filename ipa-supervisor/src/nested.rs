@@ -3,6 +3,7 @@
 //! It runs on its child's task, not on one of its own: its loop is polled by `init` until its children are up, and by `run` from
 //! then on. It asks to be told of a stop in both, so that what it has started is stopped in order.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -92,14 +93,11 @@ impl Child for NestedSupervisor {
             false => cx.publish(SupervisorRef::new(self.port.clone())),
         }
         driver.begin();
-        let up = tokio::select! {
-            biased;
-            cause = cx.stop_cause() => {
-                driver.shut_down(cause);
-                driver.up().await
-            }
-            up = driver.up() => up,
-        };
+        let up = poll_fn(|task| {
+            driver.heed(cx.stop_request(), task);
+            driver.poll_up(task)
+        })
+        .await;
         if let Err(StartError::Stuck(_)) = &up {
             cx.report_stuck();
         }
@@ -111,15 +109,13 @@ impl Child for NestedSupervisor {
         let Some(driver) = self.driver.as_mut() else {
             return Err("a nested supervisor's run was called before its init".into());
         };
-        let stalled = || cx.report_stuck();
-        let reason = tokio::select! {
-            biased;
-            cause = cx.stop_cause() => {
-                driver.shut_down(cause);
-                driver.run(stalled).await
-            }
-            reason = driver.run(stalled) => reason,
-        };
+        let mut told = false;
+        let reason = poll_fn(|task| {
+            // To a stop it is news that the supervisor cannot end, though that was told before.
+            told &= !driver.heed(cx.stop_request(), task);
+            driver.poll_end(task, &mut told, || cx.report_stuck())
+        })
+        .await;
         Ok(Self::ended(reason))
     }
 

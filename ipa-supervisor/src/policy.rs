@@ -181,7 +181,7 @@ pub struct Policy {
     /// Whether the child's end by itself can shut its supervisor down.
     pub significant: bool,
     /// How long to wait before a restart.
-    pub backoff: Option<Backoff>,
+    pub backoff: Option<Box<Backoff>>,
     /// How long it may be silent while it works.
     #[serde(rename = "max_silence_ms", with = "millis::option")]
     pub max_silence: Option<Duration>,
@@ -210,7 +210,7 @@ impl Policy {
             kind,
             terminate_after_panic: settings.terminate_after_panic.unwrap_or(true),
             significant: settings.significant.unwrap_or(false),
-            backoff: settings.backoff,
+            backoff: settings.backoff.map(Box::new),
             max_silence: settings.max_silence,
         }
     }

@@ -178,7 +178,7 @@ impl<S: Server> Child for Served<S> {
             tokio::task::coop::consume_budget().await;
             cx.waiting();
             // The stop first.
-            let next = poll_fn(|task| match cx.stop_request().poll_own(task) {
+            let next = poll_fn(|task| match cx.stop_request().poll(task) {
                 Poll::Ready(cause) => Poll::Ready(Err(cause.clone())),
                 Poll::Pending => open.poll_next(task).map(Ok),
             });

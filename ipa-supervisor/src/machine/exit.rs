@@ -78,7 +78,11 @@ impl<Tag> Machine<Tag> {
     /// A child that was up has ended by itself, or by a third party's hand.
     fn exited(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
         let Some(slot) = self.children.get_mut(id) else { return };
-        if slot.policy.backoff.is_some_and(|backoff| now.saturating_sub(slot.up_since) >= backoff.reset_after)
+        if slot
+            .policy
+            .backoff
+            .as_ref()
+            .is_some_and(|backoff| now.saturating_sub(slot.up_since) >= backoff.reset_after)
         {
             slot.failures = 0;
         }
@@ -148,7 +152,7 @@ impl<Tag> Machine<Tag> {
     /// How long a child is to wait before this restart.
     pub(super) fn backoff(&mut self, id: SlotId) -> Option<Duration> {
         let slot = self.children.get_mut(id)?;
-        let backoff = slot.policy.backoff?;
+        let backoff = slot.policy.backoff.as_deref()?;
         let failures = slot.failures;
         slot.failures = failures.saturating_add(1);
         Some(backoff.wait(failures, self.jitter.next()))

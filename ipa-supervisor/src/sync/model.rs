@@ -13,7 +13,6 @@ use std::future::Future;
 use std::sync::PoisonError;
 
 pub(crate) use loom::sync::atomic::AtomicU8;
-pub(crate) use tokio::sync::TryAcquireError;
 
 pub(crate) mod task_local;
 pub(crate) mod time;
@@ -63,7 +62,9 @@ impl Semaphore {
         self.0.acquire().await
     }
 
-    pub(crate) fn try_acquire(&self) -> Result<tokio::sync::SemaphorePermit<'_>, TryAcquireError> {
+    pub(crate) fn try_acquire(
+        &self,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, tokio::sync::TryAcquireError> {
         point();
         self.0.try_acquire()
     }

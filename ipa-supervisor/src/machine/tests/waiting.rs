@@ -13,7 +13,7 @@ fn patient(policy: Policy) -> Policy {
         jitter: 0.0,
         reset_after: Duration::from_secs(10),
     };
-    Policy { backoff: Some(backoff), ..policy }
+    Policy { backoff: Some(Box::new(backoff)), ..policy }
 }
 
 fn never_too_many() -> MachineOptions {

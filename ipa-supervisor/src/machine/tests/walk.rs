@@ -78,7 +78,7 @@ fn policy(random: &mut Random, auto_shutdown: AutoShutdown, id: &str) -> Policy 
     Policy {
         restart,
         significant: makes_sense && random.one_in(4),
-        backoff: random.one_in(4).then_some(backoff),
+        backoff: random.one_in(4).then(|| Box::new(backoff)),
         max_silence: random.one_in(4).then(|| duration(random).max(ms(1))),
         shutdown: random.pick(&[timeout, timeout, Shutdown::Infinity, Shutdown::BrutalKill]),
         start_timeout: random.one_in(3).then(|| duration(random)),
