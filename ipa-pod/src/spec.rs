@@ -87,7 +87,13 @@ impl PodSpec {
 
     /// Adds children, in this order.
     pub fn children<S: Into<ChildSpec>>(mut self, specs: impl IntoIterator<Item = S>) -> Self {
-        self.children.extend(specs.into_iter().map(Into::into));
+        let specs = specs.into_iter().map(Into::into);
+        if self.children.is_empty() {
+            // A vector is taken as it is.
+            self.children = specs.collect();
+        } else {
+            self.children.extend(specs);
+        }
         self
     }
 

@@ -44,6 +44,7 @@ impl Body {
     /// Lives the incarnation to its end.
     // Here and below no `async fn` that is given anything by value: that would keep it twice, once as it was handed over, in the task
     // of every child. Nor is anything kept from one wait to the next that a plain function can deal with between them.
+    #[expect(clippy::manual_async_fn)]
     pub(crate) fn live(mut self) -> impl Future<Output = ()> + Send {
         async move {
             if self.start().await {
@@ -170,6 +171,7 @@ impl Body {
         })
     }
 
+    #[expect(clippy::manual_async_fn)]
     fn terminate(&mut self, reason: ExitReason, bound: Shutdown) -> impl Future<Output = ExitReason> + Send {
         async move {
             let Some(child) = self.child.as_mut() else { return reason };

@@ -162,8 +162,9 @@ impl<Tag> Machine<Tag> {
     /// The next thing to do. To be called until it answers `None`, after each [`handle`](Self::handle).
     pub fn poll_action(&mut self) -> Option<Action<Tag>> {
         let action = self.actions.pop_front();
-        if action.is_none() {
-            // What a burst needed is not kept for ever: most machines are idle most of the time.
+        // There is a machine for each pod, and most of them have nothing to do most of the time: they keep no room for it.
+        if action.is_none() && self.discipline == Discipline::Ordered && matches!(self.phase, Phase::Running)
+        {
             self.actions = VecDeque::new();
         }
         action

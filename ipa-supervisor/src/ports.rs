@@ -25,31 +25,39 @@ pub trait Entry: Send + Sync + 'static {
 
 /// An address of a type that only the child and those who look for it know.
 #[derive(Clone)]
-pub struct Published {
-    value: Arc<dyn Any + Send + Sync>,
-    type_name: &'static str,
+pub struct Published(Arc<dyn Named>);
+
+/// A value that knows the name of its type, which a `dyn Any` does not.
+trait Named: Any + Send + Sync {
+    fn type_name(&self) -> &'static str;
+}
+
+impl<T: Any + Send + Sync> Named for T {
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
 }
 
 impl Published {
     /// Wraps an address.
     pub fn new<T: Any + Send + Sync>(value: T) -> Self {
-        Self { value: Arc::new(value), type_name: std::any::type_name::<T>() }
+        Self(Arc::new(value))
     }
 
     /// The address, if it is a `T`.
     pub fn get<T: Any + Clone>(&self) -> Option<T> {
-        self.value.downcast_ref::<T>().cloned()
+        (&*self.0 as &dyn Any).downcast_ref::<T>().cloned()
     }
 
     /// The name of the type it is, for error messages.
     pub fn type_name(&self) -> &'static str {
-        self.type_name
+        (*self.0).type_name()
     }
 }
 
 impl fmt::Debug for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Published<{}>", self.type_name)
+        write!(f, "Published<{}>", self.type_name())
     }
 }
 

@@ -85,19 +85,14 @@ pub(crate) type Factory = Arc<dyn Fn() -> Option<Box<dyn Child>> + Send + Sync>;
 pub struct ChildSpec {
     pub(crate) id: ChildId,
     pub(crate) factory: Factory,
-    pub(crate) type_defaults: Settings,
+    /// What the caller set over what the child's type says of itself.
     pub(crate) settings: Settings,
 }
 
 impl ChildSpec {
     /// A child of type `C`, made anew by `factory` at each start.
     pub fn new<C: Child>(id: impl Into<ChildId>, factory: impl Fn() -> C + Send + Sync + 'static) -> Self {
-        Self {
-            id: id.into(),
-            factory: Arc::new(move || Some(Box::new(factory()))),
-            type_defaults: C::defaults(),
-            settings: Settings::default(),
-        }
+        Self { id: id.into(), factory: Arc::new(move || Some(Box::new(factory()))), settings: C::defaults() }
     }
 
     /// An async function as a child: called anew at each start with the child's [`Context`].
@@ -137,8 +132,7 @@ impl ChildSpec {
         OneShotSpec(Self {
             id: id.into(),
             factory: Arc::new(make),
-            type_defaults: C::defaults(),
-            settings: Settings { restart: Some(Restart::Temporary), ..Settings::default() },
+            settings: Settings { restart: Some(Restart::Temporary), ..C::defaults() },
         })
     }
 
@@ -223,7 +217,7 @@ impl ChildSpec {
     }
 
     pub(crate) fn policy(&self, defaults: Settings) -> Policy {
-        Policy::resolve(self.id.clone(), self.settings.or(self.type_defaults), defaults)
+        Policy::resolve(self.id.clone(), self.settings, defaults)
     }
 }
 
@@ -231,7 +225,7 @@ impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
-            .field("settings", &self.settings.or(self.type_defaults))
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

@@ -95,7 +95,13 @@ impl SupervisorBuilder {
 
     /// Adds children, in this order.
     pub fn children<S: Into<ChildSpec>>(mut self, specs: impl IntoIterator<Item = S>) -> Self {
-        self.0.children.extend(specs.into_iter().map(Into::into));
+        let specs = specs.into_iter().map(Into::into);
+        if self.0.children.is_empty() {
+            // A vector is taken as it is.
+            self.0.children = specs.collect();
+        } else {
+            self.0.children.extend(specs);
+        }
         self
     }
 
