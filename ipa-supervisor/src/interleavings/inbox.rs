@@ -177,27 +177,35 @@ fn a_dropped_push_keeps_no_place() {
     });
 }
 
-/// A close tells all who wait for a place, and hands each its item back.
+fn close_tells(waiters: &[u32]) {
+    let inbox = inbox(1);
+    inbox.try_push_bounded(1, 0).unwrap();
+    let waiters: Vec<_> = waiters
+        .iter()
+        .map(|&value| {
+            let inbox = inbox.clone();
+            thread::spawn(move || {
+                let Err(Closed(back)) = block_on(inbox.push_bounded(1, value)) else {
+                    panic!("there was no place")
+                };
+                assert_eq!(back, value);
+            })
+        })
+        .collect();
+    assert_eq!(inbox.close(), [0]);
+    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+}
+
+/// A close tells who waits for a place, and hands the item back.
+#[test]
+fn close_tells_who_waits_for_a_place() {
+    every(1_000_000, || close_tells(&[1]));
+}
+
+/// The same of all who wait.
 #[test]
 fn close_tells_all_who_wait_for_a_place() {
-    every(1_000_000, || {
-        let inbox = inbox(1);
-        inbox.try_push_bounded(1, 0).unwrap();
-        let waiters: Vec<_> = [1, 2]
-            .into_iter()
-            .map(|value| {
-                let inbox = inbox.clone();
-                thread::spawn(move || {
-                    let Err(Closed(back)) = block_on(inbox.push_bounded(1, value)) else {
-                        panic!("there was no place")
-                    };
-                    assert_eq!(back, value);
-                })
-            })
-            .collect();
-        assert_eq!(inbox.close(), [0]);
-        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-    });
+    many(|| close_tells(&[1, 2]));
 }
 
 /// All of it at once.
