@@ -12,6 +12,7 @@
 
 use std::process::ExitCode;
 
+pub mod import;
 pub mod input;
 pub mod log;
 pub mod open;
@@ -38,11 +39,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "plan", check: plan::check },
     Target { name: "log", check: log::check },
     Target { name: "recovery", check: recovery::check },
     Target { name: "open", check: open::check },
+    Target { name: "import", check: import::check },
 ];
 
 /// Makes the `main` of a target's binary: the fuzzer's entry point, or, built without a fuzzer, [`replay`].

@@ -6,6 +6,7 @@
 mod cases;
 mod ci;
 mod demo;
+mod fuzz;
 mod interleavings;
 mod kill_loop;
 mod layers;
@@ -48,6 +49,10 @@ enum Verb {
     ///
     /// Exit codes: the example's own; with --kill-loop 0 all rounds are well, 1 a violation, 2 bad usage.
     Demo(demo::Options),
+    /// Have a fuzzer make up files from outside, and see whether a promise breaks (needs cargo-fuzz)
+    ///
+    /// Exit codes: 0 nothing was found, 1 something was, 2 there is no such target, 130 interrupted (and nothing was found so far).
+    Fuzz(fuzz::Options),
     /// Run the registry and the supervisor's handshakes through the interleavings of their threads, under loom and shuttle
     ///
     /// The first run builds into a target folder of its own. Exit codes: 0 every scenario holds, 1 not; the seed is printed.
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_from(args(env::args_os())).verb {
         Verb::Test(options) => test::run(&options).map(|()| 0),
         Verb::Demo(options) => demo::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Interleavings(options) => interleavings::run(&options).map(|()| 0),
         Verb::Layers => layers::run().map(|()| 0),
         Verb::Cases(options) => cases::run(&options).map(|()| 0),

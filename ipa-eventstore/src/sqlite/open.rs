@@ -64,8 +64,7 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
 
     let mut connection = connect_writer(&path, options)?;
     let at_path = |error| opening(&path, error);
-    // Once more: what the header alone says may be behind what the log says.
-    let found = check_identity(&connection, &path)?;
+    let found = check_identity_in_log(&connection, &path)?;
     if found == SCHEMA {
         schema::check(&connection).map_err(at_path)?;
     }
@@ -100,10 +99,10 @@ pub(super) fn find_for_reading(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// The same once more through a connection: what the file's header says may be behind what the log says.
+/// Looks through the first connection whether the store is ours.
 pub(super) fn check_for_reading(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     // Tables that are missing are told of by the reads that need them: what is readable stays readable.
-    check_identity(connection, path).map(|_| ())
+    check_identity_in_log(connection, path).map(|_| ())
 }
 
 /// The write connection, as the writer opens it at first and again after a failed commit. Until
@@ -168,7 +167,7 @@ pub(super) fn connect_reader(path: &Path, options: &SqliteOptions) -> Result<Con
     let (connection, mode) = prepare().map_err(|error| opening(path, error))?;
     check_wal(path, &mode)?;
     // The header that was looked at before may be behind what the log says.
-    check_identity(&connection, path)?;
+    check_identity_in_log(&connection, path)?;
     Ok(connection)
 }
 
@@ -390,6 +389,18 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<i64, StoreErro
         return Err(damaged(path, None, None, Finding(format!("its schema number is {found}"))));
     }
     Ok(found)
+}
+
+/// The same once more through the log: what the header of the file alone says may be behind what the log says.
+fn check_identity_in_log(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    check_identity(connection, path).map_err(|error| match error {
+        StoreError::NotOurs { found, .. } => {
+            let wal = beside(path, "-wal");
+            let text = format!("its log {} is not its own; with it, it is {found}", wal.display());
+            damaged(path, None, None, Finding(text))
+        }
+        error => error,
+    })
 }
 
 /// Refuses a file that is shorter than its header says; SQLite would find out at the first read of what is missing. Only where there

@@ -108,6 +108,26 @@ async fn a_gap_in_an_unsynced_log_loses_a_suffix() {
     assert!(matches!(place.damaged(5).open_err().await, StoreError::Damaged { .. }), "the header is synced");
 }
 
+/// A log of another program's database, put beside the store by mistake, is not carried over into it.
+#[tokio::test]
+async fn a_log_of_another_database_is_refused() {
+    let place = killed(Durability::Full, 3).await;
+    let other = Place::new();
+    let connection = Connection::open(other.path()).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+        .unwrap();
+    std::fs::copy(other.beside("events.db-wal"), place.beside("events.db-wal")).unwrap();
+    let before = (std::fs::read(place.path()).unwrap(), place.log());
+    let read_only = SqliteEventStore::open_read_only(place.path()).await.unwrap_err();
+    for error in [place.open_err().await, read_only] {
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert!(text.contains("events.db-wal is not its own"), "{text}");
+    }
+    assert_eq!((std::fs::read(place.path()).unwrap(), place.log()), before);
+}
+
 /// What was taken up after an unclean end is carried over before anything is written behind it.
 #[tokio::test]
 async fn the_log_of_an_unclean_end_is_begun_anew() {
