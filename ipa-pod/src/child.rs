@@ -166,6 +166,11 @@ impl PodChild {
                 return Poll::Ready(Err(reason));
             }
             if let Poll::Ready(cause) = pod.0.stop_wanted.poll(task) {
+                let waited = predecessor.is_some() && !pod.0.announced.load(Ordering::Acquire);
+                if waited && self.host.draining.load(Ordering::Acquire) {
+                    // A drain came upon this pod before this pod had looked. Whichever is first, the answer is the same.
+                    return Poll::Ready(Ok(Err(StartPodError::Draining)));
+                }
                 return Poll::Ready(Err(ExitReason::Shutdown(cause.clone())));
             }
             way_clear.as_mut().poll(task).map(Ok)

@@ -229,6 +229,10 @@ impl PodSupervisorRef {
     /// Stops the task's pod, if it has one, and starts it again with the spec it was started with. Its key is held throughout: a
     /// rival start is told that the pod is already started.
     ///
+    /// A [`drain`](Self::drain) that comes while the old pod is ending lets nothing of the new one begin: the restart is answered
+    /// [`StartPodError::Draining`] when the old one has ended. A [`shutdown`](Self::shutdown) does not let it wait for that: it is
+    /// answered [`StartPodError::Ended`] at once.
+    ///
     /// # Errors
     ///
     /// See [`RestartPodError`]. If the new pod does not start, the task has none.

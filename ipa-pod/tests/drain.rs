@@ -109,6 +109,38 @@ async fn a_drain_catches_starts_and_restarts() {
     }
 }
 
+/// PL-37 restarts that wait for their old pods are refused by a drain, in whatever order the old ones end and the drain sees it.
+#[tokio::test(start_paused = true)]
+async fn a_drain_refuses_restarts_that_wait() {
+    let pods = start(&Streams::any(), |_| {
+        let slow = Logged { terminate: SECOND, ..Logged::new(&Log::default()) };
+        PodSpec::new().child(slow.spec("a"))
+    })
+    .await;
+    let mut restarts = Vec::new();
+    for n in 0..8 {
+        // Others, that end at the same moment: the drain waits for one after the other.
+        pods.start_pod(format!("other {n}")).await.unwrap().request_stop("over");
+        pods.start_pod(format!("{n}")).await.unwrap();
+        let pods = pods.clone();
+        restarts.push(tokio::spawn(async move { pods.restart_pod(format!("{n}")).await }));
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    let mut events = pods.subscribe();
+    // On a task of its own, whose turn may come before that of the new pods.
+    let drain = tokio::spawn({
+        let pods = pods.clone();
+        async move { pods.drain().await }
+    });
+    drain.await.unwrap().unwrap();
+    for restart in restarts {
+        let answer = restart.await.unwrap();
+        assert!(matches!(answer, Err(RestartPodError::Start(StartPodError::Draining))), "{answer:?}");
+    }
+    // Of a new pod nothing has begun.
+    assert!(names(&mut events).iter().all(|name| name.ends_with("ended")));
+}
+
 /// PL-37 a drain against starts from other threads: what is Ok is gone when it returns, what comes later is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_drain_races_with_starts() {
