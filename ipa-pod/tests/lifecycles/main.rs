@@ -16,8 +16,8 @@ mod script;
 mod stack;
 
 use std::cell::RefCell;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -78,14 +78,14 @@ fn pods_live_as_the_model_says() {
     });
     let begun = Instant::now();
     let (next, tally, failure) = (AtomicUsize::new(0), Mutex::new(Tally::new()), Mutex::new(None));
-    let work = || {
+    let work = |running: &Running| {
         loop {
             let row = next.fetch_add(1, Ordering::Relaxed) as u32;
             if row >= ROWS || failure.lock().unwrap().is_some() {
                 return;
             }
             let share = cases / ROWS + u32::from(row < cases % ROWS);
-            let (of_row, result) = run_row(seed, row, share);
+            let (of_row, result) = run_row(seed, row, share, running);
             for (what, count) in of_row {
                 *tally.lock().unwrap().entry(what).or_default() += count;
             }
@@ -94,10 +94,21 @@ fn pods_live_as_the_model_says() {
             }
         }
     };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let running: Vec<Running> = (0..threads).map(|_| Running::default()).collect();
+    let (done, is_done) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
+        let running = &running;
+        scope.spawn(move || watch(running, is_done));
+        for running in running {
+            let done = done.clone();
+            let work = &work;
+            scope.spawn(move || {
+                work(running);
+                drop(done);
+            });
         }
+        drop(done);
     });
     let (tally, failure) = (tally.into_inner().unwrap(), failure.into_inner().unwrap());
     report(&summary(seed, &tally, begun.elapsed()));
@@ -108,6 +119,24 @@ fn pods_live_as_the_model_says() {
     for what in MUST_HAPPEN.into_iter().filter(|_| cases >= 2000) {
         let count = tally.get(what).copied().unwrap_or_default();
         assert!(count >= u64::from(cases / 400), "of {cases} programs, {count} {what}: that is too few");
+    }
+}
+
+/// The program that a thread runs, and since when.
+type Running = Mutex<Option<(Instant, Program)>>;
+
+/// Ends it all, loudly, if a program does not come to an end: a stack that turns in circles at one moment can be stopped by
+/// nobody else.
+fn watch(running: &[Running], is_done: mpsc::Receiver<()>) {
+    while is_done.recv_timeout(Duration::from_secs(5)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        for running in running {
+            if let Some((since, program)) = &*running.lock().unwrap()
+                && since.elapsed() > Duration::from_secs(60)
+            {
+                eprintln!("This program has not come to an end within a minute:\n\n{program}");
+                std::process::abort();
+            }
+        }
     }
 }
 
@@ -128,16 +157,24 @@ fn regressions_stay_away() {
 }
 
 /// Runs a row's share of the programs; says what it ran, and how the first that failed did.
-fn run_row(seed: u64, row: u32, cases: u32) -> (Tally, Result<(), String>) {
+fn run_row(seed: u64, row: u32, cases: u32, running: &Running) -> (Tally, Result<(), String>) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..12].copy_from_slice(&row.to_le_bytes());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        max_shrink_time: 20_000,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let (tally, failed) = (RefCell::new(Tally::new()), RefCell::new(false));
     let result = runner.run(&generate::program(), |program| {
         let mut of_program = Tally::new();
+        *running.lock().unwrap() = Some((Instant::now(), program.clone()));
         let result = compare::run(&program, &mut of_program);
+        *running.lock().unwrap() = None;
         // What is run to shrink one that failed does not count.
         if !failed.replace(*failed.borrow() || result.is_err()) {
             for (what, count) in of_program {
