@@ -263,6 +263,8 @@ impl Both<'_> {
         let mut stuck = 0;
         for (task, lives) in self.lives.iter().enumerate() {
             match lives.first().and_then(|life| life.seen().pod).map(|pod| pod.status) {
+                // It ended in the moment in which it was found stuck: whoever looked in between has seen that.
+                None if answer.contains(TASKS[task]) && lives.iter().any(Life::is_stuck_now) => stuck += 1,
                 None => {}
                 Some(PodStatus::Stuck) if answer.contains(TASKS[task]) => stuck += 1,
                 Some(status) => return Err(format!("answered `{answer}` while {} is {status}", TASKS[task])),

@@ -48,6 +48,8 @@ pub struct Life {
     draining: bool,
     pod: Option<Pod>,
     successor: Option<Successor>,
+    /// When a pod of it was last found stuck.
+    stuck_at: Option<u64>,
     pub out: Out,
 }
 

@@ -50,6 +50,7 @@ impl Life {
             return;
         }
         pod.status = Status::Stuck;
+        self.stuck_at = Some(self.now);
         self.out.events.push(Event::Stuck(pod.stuck.clone()));
         let answer = pod.stuck_answer();
         let starter = pod.starter.take();

@@ -14,6 +14,7 @@ impl Life {
             draining: false,
             pod: None,
             successor: None,
+            stuck_at: None,
             out: Out::default(),
         }
     }
@@ -27,6 +28,11 @@ impl Life {
         let kids = (!pod.closed).then_some(kids);
         let pod_seen = PodSeen { status: pod.status.into(), restarts: pod.restarts, kids };
         Seen { pod: Some(pod_seen), registered, permits: usize::from(pod.permit) }
+    }
+
+    /// Whether its pod was found stuck in this very moment, though it may have ended in it as well.
+    pub fn is_stuck_now(&self) -> bool {
+        self.stuck_at == Some(self.now)
     }
 
     /// When the oldest restart was that counts.
