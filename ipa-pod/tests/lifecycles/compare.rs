@@ -285,12 +285,16 @@ impl Both<'_> {
 /// What may become of lives; answers whether that was open.
 fn pass(lives: &mut Vec<Life>, becoming: impl Fn(Life) -> (Vec<Life>, bool)) -> bool {
     let mut open = false;
-    let passed = std::mem::take(lives).into_iter().flat_map(|life| {
-        let (lives, is_open) = becoming(life);
+    for life in std::mem::take(lives) {
+        let (mut passed, is_open) = becoming(life);
         open |= is_open;
-        lives
-    });
-    *lives = passed.collect();
+        if passed.is_empty() {
+            // Too much was open in this one, which may be the one that the stack lives: the others prove nothing without it.
+            lives.clear();
+            break;
+        }
+        lives.append(&mut passed);
+    }
     open
 }
 
