@@ -1,8 +1,8 @@
 //! Rows by slot id, in order: for ids that rise, as a supervisor's do.
 //!
 //! The trick: a row that is removed leaves its place behind, and the places are swept when more are empty than not. So a row is
-//! appended and removed in constant time however many there are, and a supervisor of four children has a vector of four. A tree's
-//! node has room for eleven, and there is one supervisor for each pod.
+//! appended and removed in constant time however many there are, and mostly found so, too; and a supervisor of four children has a
+//! vector of four. A tree's node has room for eleven, and there is one supervisor for each pod.
 
 use crate::machine::SlotId;
 
@@ -83,8 +83,21 @@ impl<T> Table<T> {
         self.places[..end].iter().filter_map(row).next_back().map(|(id, _)| id)
     }
 
+    /// The place of a row, or where it would be. Ids differ by one at least, so the distances to the first and to the last bound its
+    /// place; where no row is gone, they name it.
     fn find(&self, id: SlotId) -> Result<usize, usize> {
-        self.places.binary_search_by_key(&id, |(id, _)| *id)
+        let (Some((first, _)), Some((last, _))) = (self.places.first(), self.places.last()) else {
+            return Err(0);
+        };
+        if id > *last {
+            return Err(self.places.len());
+        }
+        let back = usize::try_from(last.0 - id.0).unwrap_or(usize::MAX);
+        let from = self.places.len().saturating_sub(back).saturating_sub(1);
+        let ahead = usize::try_from(id.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
+        let to = ahead.saturating_add(1).min(self.places.len());
+        let found = self.places[from..to].binary_search_by_key(&id, |(id, _)| *id);
+        found.map(|place| from + place).map_err(|place| from + place)
     }
 }
 
