@@ -1,0 +1,53 @@
+//! What measurements share: a runtime, many at once, resident memory.
+
+use std::future::Future;
+use std::time::Instant;
+
+/// A runtime as everybody here gets it: two workers.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built")
+        .block_on(future)
+}
+
+/// Does `count` of something, so many at a time, each on a task of the callers'; microseconds for each.
+pub async fn each<F, R>(
+    count: usize,
+    in_flight: usize,
+    make: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> f64
+where
+    F: Future<Output = R> + Send,
+    R: Send + 'static,
+{
+    let begun = Instant::now();
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..in_flight.min(count) {
+        let make = make.clone();
+        callers.spawn(async move {
+            for n in (caller..count).step_by(in_flight) {
+                make(n).await;
+            }
+        });
+    }
+    while let Some(joined) = callers.join_next().await {
+        joined.expect("a caller does not panic");
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / count as f64
+}
+
+/// Resident memory of this process, in bytes.
+pub fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is there");
+    let pages: f64 =
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("statm has its form");
+    pages * 4096.0
+}
+
+/// The id of the n-th task: 36 characters, as a UUID has.
+pub fn name(n: usize) -> String {
+    format!("{n:08x}-7c1b-4e7e-9f0e-8d3a7c1b4e7e")
+}

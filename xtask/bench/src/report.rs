@@ -1,0 +1,164 @@
+//! A run for people (Markdown) and for machines (JSON).
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::numbers::{Measured, Outcome, Spread, judge, ratios};
+use crate::row::{Row, Unit};
+
+/// A row that was run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Result {
+    /// Its name.
+    pub name: &'static str,
+    /// Its group.
+    pub group: &'static str,
+    /// What was measured.
+    pub what: &'static str,
+    /// In which unit.
+    pub unit: Unit,
+    /// Who, and what came out.
+    pub contenders: Vec<Line>,
+    /// The marks.
+    pub marks: Vec<Outcome>,
+}
+
+/// A contender's part.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub name: &'static str,
+    /// What was measured, in the row's unit.
+    pub measured: Spread,
+    /// It over the limit written by hand, round by round.
+    pub to_limit: Option<Spread>,
+    /// Every round.
+    pub rounds: Vec<f64>,
+}
+
+impl Result {
+    /// Judges what was measured.
+    pub fn new(row: &Row, measured: &[Measured]) -> Self {
+        let limit = measured.get(1).map_or(&[][..], |limit| &limit.rounds);
+        let contenders = measured.iter().filter_map(|contender| {
+            Some(Line {
+                name: contender.name,
+                measured: Spread::of(&contender.rounds)?,
+                to_limit: Spread::of(&ratios(&contender.rounds, limit)),
+                rounds: contender.rounds.clone(),
+            })
+        });
+        Self {
+            name: row.name,
+            group: row.group,
+            what: row.what,
+            unit: row.unit,
+            contenders: contenders.collect(),
+            marks: row.marks.iter().map(|mark| judge(*mark, row.unit, measured)).collect(),
+        }
+    }
+
+    /// Whether every mark is met.
+    pub fn met(&self) -> bool {
+        self.marks.iter().all(|mark| mark.met == Some(true))
+    }
+
+    /// As Markdown: a table of the contenders, a line for each mark.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("### {}: {}\n\n", self.name, self.what);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| | median | range | over the limit | range |\n|---|--:|--:|--:|--:|");
+        for line in &self.contenders {
+            let Spread { low, median, high } = line.measured;
+            let sign = self.unit.sign();
+            let _ = write!(
+                text,
+                "| {} | {} {sign} | {} to {} |",
+                line.name,
+                number(median),
+                number(low),
+                number(high)
+            );
+            let _ = match line.to_limit {
+                Some(ratio) => {
+                    writeln!(text, " {:.2} | {:.2} to {:.2} |", ratio.median, ratio.low, ratio.high)
+                }
+                None => writeln!(text, " | |"),
+            };
+        }
+        text.push('\n');
+        for mark in &self.marks {
+            let met = match mark.met {
+                Some(true) => "met",
+                Some(false) => "**not met**",
+                None => "not measured",
+            };
+            let found = mark.found.map_or(String::new(), |found| {
+                format!(": {} ({} to {})", number(found.median), number(found.low), number(found.high))
+            });
+            let _ = writeln!(text, "- {}{found}, {met}", mark.asked);
+        }
+        text
+    }
+}
+
+/// Three digits that say something.
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => {
+            let digits = format!("{value:.0}");
+            let mut grouped = String::new();
+            for (n, digit) in digits.chars().enumerate() {
+                if n > 0 && (digits.len() - n).is_multiple_of(3) {
+                    grouped.push(',');
+                }
+                grouped.push(digit);
+            }
+            grouped
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Contender, Mark};
+
+    const ROW: Row = Row {
+        name: "pod-start",
+        group: "pods",
+        what: "start of a pod",
+        unit: Unit::Micros,
+        contenders: &[
+            Contender { name: "ours", peer: false, measure: || 1.0 },
+            Contender { name: "bare", peer: false, measure: || 1.0 },
+        ],
+        marks: &[Mark::AtMost(1.3), Mark::Peers(1.0)],
+        long: false,
+    };
+
+    #[test]
+    fn a_result_says_what_came_out_and_which_marks_are_met() {
+        let measured = ["ours", "bare"].map(|name| Measured {
+            name,
+            peer: false,
+            rounds: if name == "ours" { vec![2600.0, 1300.0] } else { vec![2000.0, 1000.0] },
+        });
+        let result = Result::new(&ROW, &measured);
+        let text = result.markdown();
+        assert!(text.contains("| ours | 1,950 us | 1,300 to 2,600 | 1.30 | 1.30 to 1.30 |"), "{text}");
+        assert!(text.contains("- at most 1.3 x the limit: 1.30 (1.30 to 1.30), met"), "{text}");
+        assert!(text.contains("- 1 x every peer, not measured"), "{text}");
+        assert!(!result.met());
+    }
+
+    #[test]
+    fn numbers_have_three_digits_that_say_something() {
+        let shown = [0.1234, 3.14159, 31.4159, 314.159, 3141.59, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.12", "3.14", "31.4", "314", "3,142", "1,234,567"]);
+    }
+}
