@@ -45,6 +45,8 @@ pub enum Unit {
     Millis,
     /// Bytes: less is better.
     Bytes,
+    /// A ratio: less is better.
+    Times,
     /// So many a second: more is better.
     PerSecond,
 }
@@ -57,6 +59,7 @@ impl Unit {
             Self::Nanos => "ns",
             Self::Millis => "ms",
             Self::Bytes => "B",
+            Self::Times => "x",
             Self::PerSecond => "/s",
         }
     }

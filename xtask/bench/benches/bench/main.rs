@@ -3,8 +3,12 @@
 //! The rows are in [`rows`], what each contender does in the modules of its subject. A measurement is this program again, with the row's
 //! name and the contender's; it prints one number.
 
+mod children;
+mod mailbox;
+mod names;
 mod pods;
 mod rows;
+mod store;
 mod tool;
 
 use std::collections::BTreeMap;

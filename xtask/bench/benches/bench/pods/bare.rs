@@ -48,6 +48,14 @@ impl<V: Clone> Names<V> {
         self.shard(name).read().get(name).cloned()
     }
 
+    pub fn list(&self) -> Vec<(Arc<str>, V)> {
+        let mut all = Vec::with_capacity(self.count());
+        for shard in &self.shards {
+            all.extend(shard.read().iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        all
+    }
+
     pub fn count(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }

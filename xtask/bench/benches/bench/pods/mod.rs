@@ -1,6 +1,6 @@
 //! Pods: a supervisor, four children with mailboxes, a name for each and for the pod, a status.
 
-mod bare;
+pub mod bare;
 mod ours;
 
 use std::future::Future;

@@ -1,0 +1,225 @@
+//! The limit: rusqlite with the same schema and the same grouping, written by hand.
+//!
+//! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas; the
+//! stream's version read and written once a group; reads on connections of their own, on tokio's blocking pool, into a struct of the same
+//! fields. It does not: ids that are looked at for retries, expected versions, refusals within a group, subscriptions, checks of what
+//! is read, opening after a crash.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipa_eventstore::{Json, SqliteEventStore};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{DATA, Store};
+use crate::tool::name;
+
+struct Request {
+    stream: String,
+    events: Vec<(Uuid, String)>,
+    stored: oneshot::Sender<()>,
+}
+
+#[derive(Clone)]
+pub struct Bare {
+    path: PathBuf,
+    queue: mpsc::Sender<Request>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// An event as it is read.
+#[expect(dead_code, reason = "what is read is handed on, and not looked at here")]
+pub struct Event {
+    pub version: i64,
+    pub position: i64,
+    pub id: Uuid,
+    pub kind: Arc<str>,
+    pub schema: i64,
+    pub recorded: SystemTime,
+    pub actor: Option<Arc<str>>,
+    pub causation: Option<Arc<str>>,
+    pub correlation: Option<Arc<str>>,
+    pub metadata: Option<Json>,
+    pub data: Json,
+}
+
+fn connect(path: &Path) -> Connection {
+    let connection = Connection::open(path).expect("the file opens");
+    connection
+        .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=20000;")
+        .expect("pragmas are set");
+    connection.set_prepared_statement_cache_capacity(32);
+    connection
+}
+
+fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut group = vec![first];
+        while group.len() < 512 {
+            let Ok(request) = requests.try_recv() else { break };
+            group.push(request);
+        }
+        // A stream's requests next to each other.
+        let mut order: HashMap<&str, usize> = HashMap::new();
+        for request in &group {
+            let next = order.len();
+            order.entry(&request.stream).or_insert(next);
+        }
+        let order: Vec<usize> = group.iter().map(|request| order[request.stream.as_str()]).collect();
+        let mut group: Vec<_> = order.into_iter().zip(group).collect();
+        group.sort_by_key(|(order, _)| *order);
+
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as i64;
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .expect("it begins");
+        let mut at = 0;
+        while at < group.len() {
+            let stream = group[at].1.stream.clone();
+            let (key, mut version): (i64, i64) = transaction
+                .prepare_cached("SELECT id, version FROM streams WHERE name = ?1")
+                .and_then(|mut select| select.query_row([&stream], |row| Ok((row.get(0)?, row.get(1)?))))
+                .expect("the stream exists");
+            let mut insert = transaction
+                .prepare_cached(
+                    "INSERT INTO events (stream, version, event_id, type, schema_version, recorded_at, data)
+                     VALUES (?1, ?2, ?3, 'stepped', 1, ?4, ?5)",
+                )
+                .expect("it is SQL");
+            while at < group.len() && group[at].1.stream == stream {
+                for (id, data) in &group[at].1.events {
+                    version += 1;
+                    insert
+                        .execute(params![key, version, id.as_bytes().as_slice(), now, data])
+                        .expect("it is inserted");
+                }
+                at += 1;
+            }
+            transaction
+                .prepare_cached("UPDATE streams SET version = ?2, updated_at = ?3 WHERE id = ?1")
+                .and_then(|mut update| update.execute(params![key, version, now]))
+                .expect("it is updated");
+        }
+        transaction.commit().expect("it is committed");
+        for (_, request) in group {
+            let _ = request.stored.send(());
+        }
+    }
+}
+
+impl Bare {
+    async fn with_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Connection) -> T + Send + 'static,
+    ) -> T {
+        let (readers, path) = (self.readers.clone(), self.path.clone());
+        tokio::task::spawn_blocking(move || {
+            let idle = readers.lock().pop();
+            let mut connection = idle.unwrap_or_else(|| connect(&path));
+            let result = read(&mut connection);
+            readers.lock().push(connection);
+            result
+        })
+        .await
+        .expect("the read does not panic")
+    }
+}
+
+impl Store for Bare {
+    async fn open(directory: &Path) -> Self {
+        let path = directory.join("bare.db");
+        // For its schema.
+        SqliteEventStore::open(&path)
+            .await
+            .expect("the store opens")
+            .close()
+            .await
+            .expect("the store closes");
+        let (queue, requests) = mpsc::channel();
+        let connection = connect(&path);
+        std::thread::spawn(move || write(connection, &requests));
+        Self { path, queue, readers: Arc::default() }
+    }
+
+    async fn create(&self, n: usize) {
+        self.with_reader(move |connection| {
+            connection.busy_timeout(Duration::from_secs(5)).expect("it is set");
+            connection
+                .execute("INSERT INTO streams (name, type, version, created_at, updated_at) VALUES (?1, 'task', 0, 0, 0)", [name(n)])
+                .expect("the stream is new");
+        })
+        .await;
+    }
+
+    async fn append(&self, n: usize, events: usize) {
+        let (stored, is_stored) = oneshot::channel();
+        let events = (0..events).map(|_| (Uuid::now_v7(), DATA.to_owned())).collect();
+        self.queue.send(Request { stream: name(n), events, stored }).expect("the writer lives");
+        is_stored.await.expect("the events are stored");
+    }
+
+    async fn read(&self, n: usize) -> usize {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event| event.version);
+            let page = self.with_reader(move |connection| page(connection, &name(n), after)).await;
+            let at_end = page.len() < 1_000;
+            events.extend(page);
+            if at_end {
+                return events.len();
+            }
+        }
+    }
+
+    async fn exists(&self, n: usize) -> bool {
+        self.with_reader(move |connection| {
+            let mut select =
+                connection.prepare_cached("SELECT id FROM streams WHERE name = ?1").expect("it is SQL");
+            select
+                .query_row([name(n)], |row| row.get::<_, i64>(0))
+                .optional()
+                .expect("it is answered")
+                .is_some()
+        })
+        .await
+    }
+
+    async fn close(self) {}
+}
+
+/// The next 1,000 events of a stream at most.
+fn page(connection: &Connection, stream: &str, after: i64) -> Vec<Event> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT e.version, e.position, e.event_id, e.type, e.schema_version, e.recorded_at, e.actor, e.causation,
+                    e.correlation, e.metadata, e.data
+             FROM events e JOIN streams s ON s.id = e.stream
+             WHERE s.name = ?1 AND e.version > ?2 ORDER BY e.version LIMIT 1000",
+        )
+        .expect("it is SQL");
+    let text = |row: &rusqlite::Row<'_>, at: usize| -> rusqlite::Result<Option<Arc<str>>> {
+        Ok(row.get_ref(at)?.as_str_or_null()?.map(Arc::from))
+    };
+    let json = |text: &str| Json::parse(text).expect("it is JSON");
+    let rows = select.query_map(params![stream, after], |row| {
+        Ok(Event {
+            version: row.get(0)?,
+            position: row.get(1)?,
+            id: Uuid::from_slice(row.get_ref(2)?.as_blob()?).expect("a UUID"),
+            kind: row.get_ref(3)?.as_str()?.into(),
+            schema: row.get(4)?,
+            recorded: UNIX_EPOCH + Duration::from_micros(row.get::<_, i64>(5)? as u64),
+            actor: text(row, 6)?,
+            causation: text(row, 7)?,
+            correlation: text(row, 8)?,
+            metadata: row.get_ref(9)?.as_str_or_null()?.map(json),
+            data: json(row.get_ref(10)?.as_str()?),
+        })
+    });
+    rows.expect("it is read").collect::<rusqlite::Result<_>>().expect("every row has its columns")
+}
