@@ -66,8 +66,14 @@ impl NewEvent {
     pub fn new(event_type: impl Into<Arc<str>>, data: Json) -> Result<Self, StoreError> {
         let event_type = event_type.into();
         check_name("event type", &event_type)?;
-        Ok(Self {
-            id: EventId::generate(),
+        Ok(Self::with_id(EventId::generate(), event_type, data))
+    }
+
+    /// With an id that is there already, where making one only to replace it would cost more than all else, and with a type that has
+    /// been checked.
+    pub(crate) fn with_id(id: EventId, event_type: Arc<str>, data: Json) -> Self {
+        Self {
+            id,
             event_type,
             data,
             actor: None,
@@ -75,7 +81,7 @@ impl NewEvent {
             correlation: None,
             metadata: None,
             schema_version: 1,
-        })
+        }
     }
 
     /// Gives the event an id of the caller's, such as one derived from the command it answers.

@@ -318,6 +318,7 @@ impl Check<'_> {
             .connection
             .prepare(&format!("SELECT {}, e.stream FROM events e ORDER BY e.position", read::COLUMNS))?;
         let mut rows = statement.query(params![])?;
+        let mut types_seen = read::TypesSeen::default();
         while let Some(row) = rows.next()? {
             if self.report.events.is_multiple_of(STRIDE) {
                 if self.stop.is_stopped() {
@@ -341,7 +342,7 @@ impl Check<'_> {
                 self.report.found_at(CheckArea::Events, Some(&stream.id), Some(due), message);
             }
             stream.seen = u64::try_from(version).unwrap_or(due);
-            if let Err(error) = read::event(row, self.path, &stream.id) {
+            if let Err(error) = read::event(row, self.path, &stream.id, &mut types_seen) {
                 let message = match &error {
                     StoreError::Damaged { source, .. } => chain(&**source),
                     error => chain(error),

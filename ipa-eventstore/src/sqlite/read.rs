@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::errors::{Finding, damaged, running};
+use crate::id::check_name;
 use crate::rules::{PAGE, lets_through};
 use crate::subscription::Page;
 use crate::time::from_micros;
@@ -118,6 +119,7 @@ pub(super) fn stream_page(
         .map_err(failed)?;
     let mut rows = statement.query(params![key, sql(left.low), sql(left.high)]).map_err(failed)?;
     let mut events = Vec::new();
+    let mut types_seen = TypesSeen::default();
     let mut looked_at = 0;
     while !left.is_empty() && looked_at < PAGE && events.len() < room {
         let due = match range.direction {
@@ -135,7 +137,7 @@ pub(super) fn stream_page(
         }
         let event_type = text(row, 3).map_err(|error| broken(Some(due), error))?;
         if lets_through(types, event_type) {
-            events.push(event(row, path, stream)?);
+            events.push(event(row, path, stream, &mut types_seen)?);
         }
         left.take(due);
         range.take(due);
@@ -170,6 +172,7 @@ pub(super) fn all_page(
     // A page has far fewer streams than events.
     let mut streams: HashMap<i64, (StreamId, bool)> = HashMap::new();
     let mut events = Vec::new();
+    let mut types_seen = TypesSeen::default();
     let mut looked_at = 0;
     while !range.is_empty() && looked_at < PAGE && events.len() < room {
         let Some(row) = rows.next().map_err(failed)? else {
@@ -190,7 +193,7 @@ pub(super) fn all_page(
         };
         let event_type = text(row, 3).map_err(|error| damaged(path, Some(stream), None, error))?;
         if *wanted && lets_through(types, event_type) {
-            events.push(event(row, path, stream)?);
+            events.push(event(row, path, stream, &mut types_seen)?);
         }
         range.take(position);
         looked_at += 1;
@@ -206,12 +209,18 @@ fn range_at_end(range: &mut Range) {
 }
 
 /// An event from a row of [`COLUMNS`]; what cannot be decoded is damage, named and never skipped.
-pub(super) fn event(row: &Row<'_>, path: &Path, stream: &StreamId) -> Result<RecordedEvent, StoreError> {
+pub(super) fn event(
+    row: &Row<'_>,
+    path: &Path,
+    stream: &StreamId,
+    types_seen: &mut TypesSeen,
+) -> Result<RecordedEvent, StoreError> {
     let version = integer(row, 0)
         .and_then(|version| u64::try_from(version).map_err(|_| FromSqlError::OutOfRange(version)));
-    let decode = || -> Result<RecordedEvent, Broken> {
+    let mut decode = || -> Result<RecordedEvent, Broken> {
         let id = Uuid::from_slice(row.get_ref(2)?.as_blob()?)?;
-        let mut new = NewEvent::new(text(row, 3)?, json(text(row, 10)?)?)?.id(EventId::from(id));
+        let mut new =
+            NewEvent::with_id(EventId::from(id), types_seen.shared(text(row, 3)?)?, json(text(row, 10)?)?);
         new.schema_version = u32::try_from(integer(row, 4)?)?;
         new.actor = optional(row, 6)?.map(Arc::from);
         new.causation = optional(row, 7)?.map(Arc::from);
@@ -223,6 +232,22 @@ pub(super) fn event(row: &Row<'_>, path: &Path, stream: &StreamId) -> Result<Rec
         Ok(RecordedEvent::new(stream.clone(), version, position, recorded_at, new))
     };
     decode().map_err(|error| damaged(path, Some(stream), version.as_ref().copied().ok(), error))
+}
+
+/// The event type that was read last: a page has few, and mostly the same one after the other, so that their events share it.
+#[derive(Default)]
+pub(super) struct TypesSeen(Option<Arc<str>>);
+
+impl TypesSeen {
+    fn shared(&mut self, event_type: &str) -> Result<Arc<str>, StoreError> {
+        match &self.0 {
+            Some(last) if **last == *event_type => Ok(last.clone()),
+            _ => {
+                check_name("event type", event_type)?;
+                Ok(self.0.insert(event_type.into()).clone())
+            }
+        }
+    }
 }
 
 /// Why a row cannot be decoded.
