@@ -3,6 +3,7 @@
 //! Apart from the stack, and using nothing of it, so that it builds while the stack does not. It calls cargo for all that
 //! is to be built. Each verb is a module; `main` only reads the command line and turns results into exit codes.
 
+mod bench;
 mod cases;
 mod ci;
 mod demo;
@@ -74,6 +75,11 @@ enum Verb {
     ///
     /// Exit codes: 0 all were kept, 1 one was not, 2 it could not be run, 130 interrupted (and all were kept so far).
     Soak(soak::Options),
+    /// Measure the stack beside bare tokio, bare SQLite and its peers, in one run
+    ///
+    /// Table and plots go to target/bench. Exit codes: 0 done, 1 it could not be measured or, with --check, a mark is not met, 130
+    /// interrupted.
+    Bench(bench::Options),
     /// Run format, layers, clippy, check, test, more random lifecycles, interleavings, docs, a short kill loop and cases, up to the first failure
     ///
     /// Exit codes: 0 all is well, 1 a stage failed; it is named, with the command to repeat it.
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
         Verb::Cases(options) => cases::run(&options).map(|()| 0),
         Verb::Mutants(options) => mutants::run(&options).map(|()| 0),
         Verb::Soak(options) => soak::run(&options),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Ci => ci::run().map(|()| 0),
     };
     match result {

@@ -5,9 +5,11 @@
 //! rounds' ratios.
 //!
 //! - [`row`] says what is compared and which mark is to be met; [`round`] runs it; [`numbers`] makes ratios of it.
-//! - [`report`] writes them for people and for machines; [`plot`] draws them.
+//! - [`report`] writes them for people and for machines, [`page`] a whole run with its [`machine`]; [`plot`] draws them.
 
+pub mod machine;
 pub mod numbers;
+pub mod page;
 pub mod plot;
 pub mod report;
 pub mod round;

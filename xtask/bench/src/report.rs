@@ -22,6 +22,17 @@ pub struct Result {
     pub contenders: Vec<Line>,
     /// The marks.
     pub marks: Vec<Outcome>,
+    /// Who is not there, and why.
+    pub absent: Vec<Absent>,
+}
+
+/// A contender that could not be measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Absent {
+    /// Its name.
+    pub name: &'static str,
+    /// Why.
+    pub why: String,
 }
 
 /// A contender's part.
@@ -39,7 +50,7 @@ pub struct Line {
 
 impl Result {
     /// Judges what was measured.
-    pub fn new(row: &Row, measured: &[Measured]) -> Self {
+    pub fn new(group: &'static str, row: &Row, measured: &[Measured], absent: &[Absent]) -> Self {
         let limit = measured.get(1).map_or(&[][..], |limit| &limit.rounds);
         let contenders = measured.iter().filter_map(|contender| {
             Some(Line {
@@ -51,11 +62,12 @@ impl Result {
         });
         Self {
             name: row.name,
-            group: row.group,
+            group,
             what: row.what,
             unit: row.unit,
             contenders: contenders.collect(),
             marks: row.marks.iter().map(|mark| judge(*mark, row.unit, measured)).collect(),
+            absent: absent.to_vec(),
         }
     }
 
@@ -99,6 +111,9 @@ impl Result {
             });
             let _ = writeln!(text, "- {}{found}, {met}", mark.asked);
         }
+        for absent in &self.absent {
+            let _ = writeln!(text, "- {}: {}", absent.name, absent.why);
+        }
         text
     }
 }
@@ -126,19 +141,13 @@ pub fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Contender, Mark};
+    use crate::row::Mark;
 
     const ROW: Row = Row {
         name: "pod-start",
-        group: "pods",
         what: "start of a pod",
         unit: Unit::Micros,
-        contenders: &[
-            Contender { name: "ours", peer: false, measure: || 1.0 },
-            Contender { name: "bare", peer: false, measure: || 1.0 },
-        ],
         marks: &[Mark::AtMost(1.3), Mark::Peers(1.0)],
-        long: false,
     };
 
     #[test]
@@ -148,7 +157,7 @@ mod tests {
             peer: false,
             rounds: if name == "ours" { vec![2600.0, 1300.0] } else { vec![2000.0, 1000.0] },
         });
-        let result = Result::new(&ROW, &measured);
+        let result = Result::new("pods", &ROW, &measured, &[]);
         let text = result.markdown();
         assert!(text.contains("| ours | 1,950 us | 1,300 to 2,600 | 1.30 | 1.30 to 1.30 |"), "{text}");
         assert!(text.contains("- at most 1.3 x the limit: 1.30 (1.30 to 1.30), met"), "{text}");

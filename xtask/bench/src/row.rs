@@ -2,24 +2,47 @@
 
 use serde::Serialize;
 
+/// What is measured in one go, because it needs the same beginning: several rows, by the same contenders.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Its name: how a process is told what to measure.
+    pub name: &'static str,
+    /// The group whose plot its rows are in.
+    pub group: &'static str,
+    /// Who is compared: ours first, the limit written by hand second.
+    pub contenders: &'static [Contender],
+    /// What comes out, in the order of the numbers.
+    pub rows: &'static [Row],
+    /// When it takes part.
+    pub when: When,
+}
+
+/// When a run takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// Not if it is to be quick.
+    Full,
+    /// Only if it is asked for by name; then three rounds are enough.
+    Asked,
+}
+
 /// One comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Its name, such as `pod-start`; what `--only` looks for.
     pub name: &'static str,
-    /// The group whose plot it is in.
-    pub group: &'static str,
     /// What is measured, for people.
     pub what: &'static str,
     /// The unit of the measurements.
     pub unit: Unit,
-    /// Who is compared: ours first, the limit written by hand second.
-    pub contenders: &'static [Contender],
     /// What is to be met.
     pub marks: &'static [Mark],
-    /// Left out of a quick run.
-    pub long: bool,
 }
+
+/// What came out of a measurement: a number for each row, not a number where the contender cannot do it; or why it is not there at all.
+pub type Numbers = std::result::Result<Vec<f64>, String>;
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +52,8 @@ pub struct Contender {
     /// Whether it counts among the peers that a mark speaks of. Ours and the limit do not; one that does less than the others is shown
     /// and does not count.
     pub peer: bool,
-    /// Measures it once; in the row's unit.
-    pub measure: fn() -> f64,
+    /// Measures it once; in the rows' units.
+    pub measure: fn() -> Numbers,
 }
 
 /// The unit of a row.
@@ -45,6 +68,10 @@ pub enum Unit {
     Millis,
     /// Bytes: less is better.
     Bytes,
+    /// Seconds: less is better.
+    Seconds,
+    /// Gigabytes, of 10^9 bytes: less is better.
+    Gigabytes,
     /// A ratio: less is better.
     Times,
     /// So many a second: more is better.
@@ -59,6 +86,8 @@ impl Unit {
             Self::Nanos => "ns",
             Self::Millis => "ms",
             Self::Bytes => "B",
+            Self::Seconds => "s",
+            Self::Gigabytes => "GB",
             Self::Times => "x",
             Self::PerSecond => "/s",
         }

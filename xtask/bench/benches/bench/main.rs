@@ -1,33 +1,36 @@
 //! The stack beside bare tokio, bare SQLite and its peers: `cargo xtask bench`.
 //!
-//! The rows are in [`rows`], what each contender does in the modules of its subject. A measurement is this program again, with the row's
-//! name and the contender's; it prints one number.
+//! The rows are in [`rows`], what each contender does in the modules of its subject. A measurement is this program again, with the run's
+//! name and the contender's; it prints a number for each of its rows.
 
 mod children;
+mod elixir;
+mod interrupt;
 mod mailbox;
 mod names;
+mod output;
 mod pods;
 mod rows;
 mod store;
 mod tool;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ipa_bench::plot;
 use ipa_bench::report::Result as RowResult;
 use ipa_bench::round::{self, MEASURE};
-use ipa_bench::row::Row;
+use ipa_bench::row::{Run, When};
 
 /// Measures the stack beside what is written by hand and beside its peers
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask bench",
-    after_help = "Exit codes: 0 done, 1 a measurement failed or (with --check) a mark is not met."
+    after_help = "Exit codes: 0 done, 1 a measurement failed or (with --check) a mark is not met, 130 interrupted."
 )]
 struct Options {
     /// Three rounds instead of seven, and without the long rows
@@ -42,9 +45,12 @@ struct Options {
     /// Fails where a mark is not met
     #[arg(long)]
     check: bool,
-    /// Where table and plots are written
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
-    out: PathBuf,
+    /// Writes the results into BENCHMARKS.md
+    #[arg(long)]
+    write: bool,
+    /// Where table and plots are written [default: target/bench]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// What cargo bench adds; without effect
     #[arg(long, hide = true)]
     bench: bool,
@@ -52,10 +58,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, measure, row, contender, ..] = &arguments[..]
+    if let [_, measure, run, contender, ..] = &arguments[..]
         && measure == MEASURE
     {
-        return measure_one(row, contender);
+        return measure_one(run, contender);
     }
     match run(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -67,29 +73,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_one(row: &str, contender: &str) -> ExitCode {
+fn measure_one(run: &str, contender: &str) -> ExitCode {
+    // Panics are what is measured; nobody is to spend time on printing them.
     std::panic::set_hook(Box::new(|_| {}));
-    let row = rows::ROWS.iter().find(|candidate| candidate.name == row);
-    let found = row.and_then(|row| row.contenders.iter().find(|candidate| candidate.name == contender));
+    let run = rows::RUNS.iter().find(|candidate| candidate.name == run);
+    let found = run.and_then(|run| run.contenders.iter().find(|candidate| candidate.name == contender));
     let Some(found) = found else {
         eprintln!("no such measurement");
         return ExitCode::FAILURE;
     };
-    println!("{}", (found.measure)());
+    println!("{}", round::printed(&(found.measure)()));
     ExitCode::SUCCESS
 }
 
+/// Whether every mark is met, or none was asked for.
 fn run(options: &Options) -> Result<bool, String> {
-    let wanted = |row: &&Row| match &options.only {
-        Some(part) => row.name.contains(part.as_str()),
-        None => !(options.quick && row.long),
-    };
-    let rows: Vec<&Row> = rows::ROWS.iter().filter(wanted).collect();
-    if rows.is_empty() {
+    let runs = chosen(options);
+    if runs.is_empty() {
         return Err("no row has such a name".to_owned());
     }
-    let rounds = if options.quick { 3 } else { 7 };
-    let total: usize = rows.iter().map(|row| row.contenders.len() * rounds).sum();
+    let rounds = |run: &Run| if options.quick || run.when == When::Asked { 3 } else { 7 };
+    let total: usize = runs.iter().map(|run| run.contenders.len() * rounds(run)).sum();
     let bar = ProgressBar::new(total as u64);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -97,35 +101,69 @@ fn run(options: &Options) -> Result<bool, String> {
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {eta} left") {
         bar.set_style(style);
     }
+    let out = options.out.clone().unwrap_or_else(|| target().join("bench"));
+    let scratch = Scratch::new(&out)?;
+    let interrupted = interrupt::flag()?;
+    let begun = Instant::now();
     let mut results = Vec::new();
-    for row in rows {
-        bar.set_message(row.name);
-        let measured = round::run(row, rounds, || bar.inc(1))?;
-        let result = RowResult::new(row, &measured);
-        bar.suspend(|| println!("{}", result.markdown()));
-        results.push(result);
+    for run in runs {
+        bar.set_message(run.name);
+        let measured = round::run(run, rounds(run), &scratch.0, || bar.inc(1));
+        if interrupted.load(Ordering::Relaxed) {
+            bar.finish_and_clear();
+            drop(scratch);
+            std::process::exit(130);
+        }
+        let only = |result: &RowResult| options.only.as_ref().is_none_or(|part| result.name.contains(part.as_str()));
+        let measured: Vec<RowResult> = measured?.into_iter().filter(|result| run.when == When::Asked || only(result)).collect();
+        for result in &measured {
+            bar.suspend(|| println!("{}", result.markdown()));
+        }
+        results.extend(measured);
     }
     bar.finish_and_clear();
-    write(options, &results)?;
-    let met = results.iter().all(RowResult::met);
-    Ok(met || !options.check)
+    output::write(&out, options.json.as_deref(), &results)?;
+    if options.write {
+        output::page(&results, begun.elapsed())?;
+    }
+    let short: Vec<&str> = results.iter().filter(|result| !result.met()).map(|result| result.name).collect();
+    println!("{} rows in {:.0} s, tables and plots in {}", results.len(), begun.elapsed().as_secs_f64(), out.display());
+    if !short.is_empty() {
+        println!("marks not met or not measured: {}", short.join(", "));
+    }
+    Ok(short.is_empty() || !options.check)
 }
 
-fn write(options: &Options, results: &[RowResult]) -> Result<(), String> {
-    let said = |error: std::io::Error| format!("{}: {error}", options.out.display());
-    std::fs::create_dir_all(&options.out).map_err(said)?;
-    let table: String = results.iter().map(|result| result.markdown() + "\n").collect();
-    std::fs::write(options.out.join("results.md"), table).map_err(said)?;
-    let mut groups: BTreeMap<&str, Vec<RowResult>> = BTreeMap::new();
-    for result in results {
-        groups.entry(result.group).or_default().push(result.clone());
+/// The runs that were asked for. One that has to be asked for goes by its own name, so that `--only pod` does not run a million.
+fn chosen(options: &Options) -> Vec<&'static Run> {
+    let wanted = |run: &&Run| match (&options.only, run.when) {
+        (Some(part), When::Asked) => run.name == part,
+        (Some(part), _) => run.rows.iter().any(|row| row.name.contains(part.as_str())),
+        (None, when) => when == When::Always || (when == When::Full && !options.quick),
+    };
+    rows::RUNS.iter().filter(wanted).collect()
+}
+
+/// Cargo's target directory: this program is in its `release/deps`.
+pub fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
+}
+
+/// Where measurements put their files; gone with this.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(out: &Path) -> Result<Self, String> {
+        let scratch = out.join(format!("scratch-{}", std::process::id()));
+        std::fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+        Ok(Self(scratch))
     }
-    for (group, results) in groups {
-        std::fs::write(options.out.join(format!("{group}.svg")), plot::svg(group, &results)).map_err(said)?;
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left for whoever looks into the target directory.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
-    if let Some(file) = &options.json {
-        let json = serde_json::to_string_pretty(results).map_err(|error| error.to_string())?;
-        std::fs::write(file, json).map_err(|error| format!("{}: {error}", file.display()))?;
-    }
-    Ok(())
 }

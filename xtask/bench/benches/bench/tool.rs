@@ -51,3 +51,6 @@ pub fn resident() -> f64 {
 pub fn name(n: usize) -> String {
     format!("{n:08x}-7c1b-4e7e-9f0e-8d3a7c1b4e7e")
 }
+
+/// What a contender that cannot do something measures.
+pub const CANNOT: f64 = f64::NAN;

@@ -199,6 +199,10 @@ impl Pods for Bare {
         is_gone.await.expect("the pod stops");
     }
 
+    fn runs(&self, id: &str) -> bool {
+        self.pods.get(id).is_some()
+    }
+
     fn count(&self) -> usize {
         self.pods.count()
     }

@@ -52,6 +52,10 @@ impl Pods for Ours {
         self.0.stop_pod(id).await.expect("a pod stops");
     }
 
+    fn runs(&self, id: &str) -> bool {
+        self.0.get_pod(id).is_ok()
+    }
+
     fn count(&self) -> usize {
         self.0.count_pods()
     }

@@ -16,7 +16,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{DATA, Store};
+use super::{DATA, Step, Store};
+use crate::pods::{self, Pods};
 use crate::tool::name;
 
 struct Request {
@@ -187,6 +188,50 @@ impl Store for Bare {
                 .is_some()
         })
         .await
+    }
+
+    /// A task that reads the stream, makes the state of it, says that it is up, and answers until it is stopped.
+    async fn state(&self, n: usize) -> u64 {
+        let (up, is_up) = oneshot::channel();
+        let (ask, mut asked) = tokio::sync::mpsc::channel::<oneshot::Sender<u64>>(16);
+        let store = self.clone();
+        let task = tokio::spawn(async move {
+            let mut sum = 0;
+            let mut after = 0;
+            loop {
+                let page = store.with_reader(move |connection| page(connection, &name(n), after)).await;
+                for event in &page {
+                    sum += event.data.decode::<Step>().expect("it is a step").step;
+                    after = event.version;
+                }
+                if page.len() < 1_000 {
+                    break;
+                }
+            }
+            let _ = up.send(());
+            while let Some(reply) = asked.recv().await {
+                let _ = reply.send(sum);
+            }
+        });
+        is_up.await.expect("it comes up");
+        let (reply, answer) = oneshot::channel();
+        ask.send(reply).await.expect("it runs");
+        let sum = answer.await.expect("an answer");
+        drop(ask);
+        task.await.expect("it stops");
+        sum
+    }
+
+    type Pods = (Self, pods::Bare);
+
+    async fn pods(&self) -> Self::Pods {
+        (self.clone(), pods::Bare::new().await)
+    }
+
+    async fn start((store, pods): &Self::Pods, n: usize) {
+        assert!(store.exists(n).await);
+        store.append(n, 1).await;
+        pods.start(name(n)).await;
     }
 
     async fn close(self) {}

@@ -2,6 +2,7 @@
 
 mod bare;
 mod ours;
+mod sqlite_es;
 
 use std::future::Future;
 use std::io::{Seek, SeekFrom, Write};
@@ -14,6 +15,7 @@ use crate::tool::{block_on, each};
 
 pub use bare::Bare;
 pub use ours::Ours;
+pub use sqlite_es::{appends as sqlite_es_appends, reads as sqlite_es_reads};
 
 /// Whoever stores events with full durability.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -27,7 +29,21 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn read(&self, stream: usize) -> impl Future<Output = usize> + Send;
     /// Whether the n-th stream exists.
     fn exists(&self, stream: usize) -> impl Future<Output = bool> + Send;
+    /// Starts what keeps the state of the n-th stream, a sum of what is in its events, asks for that, and stops it.
+    fn state(&self, stream: usize) -> impl Future<Output = u64> + Send;
+    /// Whoever runs pods over this store.
+    type Pods: Clone + Send + Sync + 'static;
+    fn pods(&self) -> impl Future<Output = Self::Pods> + Send;
+    /// Starts the pod of the n-th stream, if that exists, and appends that it has started; returns when that is on disk and all its
+    /// children are up.
+    fn start(pods: &Self::Pods, stream: usize) -> impl Future<Output = ()> + Send;
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What is in the data of every event, as far as a state is made of it.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct Step {
+    pub step: u64,
 }
 
 /// The data of every event.
@@ -47,44 +63,41 @@ async fn with_streams<S: Store>(directory: &TempDir, streams: usize) -> S {
 }
 
 /// Events a second, by so many appenders, each to a stream of its own, so many events an append.
-fn append<S: Store>(appenders: usize, appends: usize, batch: usize) -> f64 {
+async fn append<S: Store>(appenders: usize, appends: usize, batch: usize) -> f64 {
+    let directory = directory();
+    let store: S = with_streams(&directory, appenders).await;
+    let all = store.clone();
+    let micros = each(appends, appenders, move |n| {
+        let store = all.clone();
+        async move { store.append(n % appenders, batch).await }
+    })
+    .await;
+    store.close().await;
+    batch as f64 * 1e6 / micros
+}
+
+/// Events a second by 1, 16 and 256 appenders, and by 16 of which each appends a hundred at once.
+pub fn appends<S: Store>() -> Vec<f64> {
     block_on(async {
-        let directory = directory();
-        let store: S = with_streams(&directory, appenders).await;
-        let all = store.clone();
-        let micros = each(appends, appenders, move |n| {
-            let store = all.clone();
-            async move { store.append(n % appenders, batch).await }
-        })
-        .await;
-        store.close().await;
-        batch as f64 * 1e6 / micros
+        vec![
+            append::<S>(1, 1_000, 1).await,
+            append::<S>(16, 6_000, 1).await,
+            append::<S>(256, 20_000, 1).await,
+            append::<S>(16, 1_000, 100).await,
+        ]
     })
 }
 
-pub fn append_1<S: Store>() -> f64 {
-    append::<S>(1, 1_500, 1)
-}
-
-pub fn append_16<S: Store>() -> f64 {
-    append::<S>(16, 12_000, 1)
-}
-
-pub fn append_256<S: Store>() -> f64 {
-    append::<S>(256, 40_000, 1)
-}
-
-pub fn append_batches<S: Store>() -> f64 {
-    append::<S>(16, 2_000, 100)
-}
-
-/// Events a second of reading a stream of 100,000.
-pub fn read<S: Store>() -> f64 {
+/// Events a second of reading a stream of 100,000; microseconds to learn whether a stream exists, of 1,000; and to start what keeps
+/// the state of a stream, over 1,000 events.
+pub fn reads<S: Store>() -> Vec<f64> {
     const EVENTS: usize = 100_000;
-    const READS: usize = 5;
+    const READS: usize = 3;
+    const EXISTS: usize = 10_000;
+    const STARTS: usize = 100;
     block_on(async {
         let directory = directory();
-        let store: S = with_streams(&directory, 1).await;
+        let store: S = with_streams(&directory, 1_000).await;
         for _ in 0..EVENTS / 1_000 {
             store.append(0, 1_000).await;
         }
@@ -93,30 +106,48 @@ pub fn read<S: Store>() -> f64 {
         for _ in 0..READS {
             assert_eq!(store.read(0).await, EVENTS);
         }
-        let rate = (EVENTS * READS) as f64 / begun.elapsed().as_secs_f64();
+        let read = (EVENTS * READS) as f64 / begun.elapsed().as_secs_f64();
+
+        let begun = Instant::now();
+        for n in 0..EXISTS {
+            assert!(store.exists(n % 1_000).await);
+        }
+        let exists = begun.elapsed().as_secs_f64() * 1e6 / EXISTS as f64;
+
+        store.append(1, 1_000).await;
+        assert_eq!(store.state(1).await, 12_000);
+        let begun = Instant::now();
+        for _ in 0..STARTS {
+            assert_eq!(store.state(1).await, 12_000);
+        }
+        let state = begun.elapsed().as_secs_f64() * 1e6 / STARTS as f64;
         store.close().await;
-        rate
+        vec![read, exists, state]
     })
 }
 
-/// Microseconds to learn whether a stream exists, of 1,000.
-pub fn exists<S: Store>() -> f64 {
+/// Pods a second, 256 starts at once: each looks whether its task's stream exists, and appends that it has started.
+pub fn pods<S: Store>() -> Vec<f64> {
+    const PODS: usize = 3_000;
     block_on(async {
         let directory = directory();
-        let store: S = with_streams(&directory, 1_000).await;
-        let begun = Instant::now();
-        for n in 0..20_000 {
-            assert!(store.exists(n % 1_000).await);
+        let store: S = with_streams(&directory, PODS).await;
+        let pods = store.pods().await;
+        let micros = each(PODS, 256, move |n| {
+            let pods = pods.clone();
+            async move { S::start(&pods, n).await }
+        })
+        .await;
+        for n in [0, PODS - 1] {
+            assert_eq!(store.read(n).await, 1);
         }
-        let micros = begun.elapsed().as_secs_f64() * 1e6 / 20_000.0;
-        store.close().await;
-        micros
+        vec![1e6 / micros]
     })
 }
 
 /// The disk itself: how often a second 4 KiB can be overwritten and synced.
-pub fn disk() -> f64 {
-    const SYNCS: usize = 2_000;
+pub fn disk() -> Vec<f64> {
+    const SYNCS: usize = 1_500;
     let directory = directory();
     let mut file = std::fs::File::create(directory.path().join("disk")).expect("a file");
     let page = [7_u8; 4096];
@@ -132,5 +163,5 @@ pub fn disk() -> f64 {
     for _ in 0..SYNCS {
         overwrite();
     }
-    SYNCS as f64 / begun.elapsed().as_secs_f64()
+    vec![SYNCS as f64 / begun.elapsed().as_secs_f64(); 4]
 }

@@ -1,0 +1,184 @@
+//! One supervised child: its start, its bytes, its restart, and ten thousand restarts at once.
+
+mod actix;
+mod bare;
+mod kameo;
+mod ours;
+mod ractor;
+mod ractor_supervisor;
+mod task_supervisor;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use crate::tool::{CANNOT, block_on, each, resident};
+
+pub use actix::Actix;
+pub use bare::Bare;
+pub use kameo::Kameo;
+pub use ours::Ours;
+pub use ractor::Ractor;
+pub use ractor_supervisor::RactorSupervisor;
+pub use task_supervisor::TaskSupervisor;
+
+/// How a child ends that is told to crash.
+#[derive(Clone, Copy, PartialEq)]
+pub enum How {
+    Err,
+    Panic,
+}
+
+/// What a child shares with who measures it.
+pub struct Child {
+    pub how: How,
+    /// How it is told to crash; an actor sets it to a message to itself.
+    trigger: Mutex<Option<Box<dyn Fn() + Send>>>,
+    crash: Notify,
+    crashed: Mutex<Instant>,
+    /// Told whenever the child runs: how long after its crash, in microseconds.
+    runs: mpsc::UnboundedSender<f64>,
+}
+
+impl Child {
+    fn new(how: How, runs: mpsc::UnboundedSender<f64>) -> Arc<Self> {
+        let (trigger, crash) = (Mutex::default(), Notify::new());
+        Arc::new(Self { how, trigger, crash, crashed: Mutex::new(Instant::now()), runs })
+    }
+
+    /// The child as a future.
+    pub async fn run(self: Arc<Self>) -> Result<(), std::io::Error> {
+        self.ran();
+        self.crash.notified().await;
+        self.end()
+    }
+
+    /// It runs.
+    pub fn ran(&self) {
+        let _ = self.runs.send(self.crashed.lock().elapsed().as_secs_f64() * 1e6);
+    }
+
+    /// It crashes, as it is to.
+    pub fn end(&self) -> Result<(), std::io::Error> {
+        *self.crashed.lock() = Instant::now();
+        match self.how {
+            How::Err => Err(std::io::Error::other("told to")),
+            How::Panic => panic!("told to"),
+        }
+    }
+
+    /// For actors: this makes it end.
+    pub fn crashed_by(&self, trigger: impl Fn() + Send + 'static) {
+        *self.trigger.lock() = Some(Box::new(trigger));
+    }
+
+    /// Tells it to crash.
+    fn crash(&self) {
+        match &*self.trigger.lock() {
+            Some(trigger) => trigger(),
+            None => self.crash.notify_one(),
+        }
+    }
+}
+
+/// Whoever can supervise single children, without a limit of restarts.
+pub trait Children: Clone + Send + Sync + 'static {
+    /// How many restarts of one child are measured; fewer where each takes long.
+    const RESTARTS: usize = 3_000;
+    /// How many children crash at once; none where that would take minutes.
+    const STORM: usize = 10_000;
+    /// Whether a child may panic.
+    const PANICS: bool = true;
+    /// With no child.
+    fn new() -> impl Future<Output = Self> + Send;
+    /// Returns when an idle child is up.
+    fn start_idle(&self) -> impl Future<Output = ()> + Send;
+    /// Returns when the child is up.
+    fn start(&self, child: Arc<Child>) -> impl Future<Output = ()> + Send;
+}
+
+const COUNT: usize = 30_000;
+const ALONE: usize = 5_000;
+
+async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> f64 {
+    let all = children.clone();
+    each(count, in_flight, move |_| {
+        let children = all.clone();
+        async move { children.start_idle().await }
+    })
+    .await
+}
+
+/// Microseconds to start a child, 64 at once, and by one caller; resident bytes of each.
+pub fn starts<C: Children>() -> Vec<f64> {
+    block_on(async {
+        let before = resident();
+        let children = C::new().await;
+        let start = started(&children, COUNT, 64).await;
+        let bytes = (resident() - before) / COUNT as f64;
+        vec![start, started(&children, ALONE, 1).await, bytes]
+    })
+}
+
+/// The microseconds from a crash to the next run, of many, sorted.
+async fn times<C: Children>(how: How) -> Vec<f64> {
+    let children = C::new().await;
+    let (runs, mut ran) = mpsc::unbounded_channel();
+    let child = Child::new(how, runs);
+    children.start(child.clone()).await;
+    ran.recv().await.expect("the child runs");
+    let mut times = Vec::new();
+    for n in 0..C::RESTARTS {
+        child.crash();
+        let time = ran.recv().await.expect("the child runs again");
+        if n >= C::RESTARTS / 10 {
+            times.push(time);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// The median of the time from an `Err` to the next run, in microseconds, and its 99th percentile over the median; the median from
+/// a panic; milliseconds from 10,000 crashes at once until all run again.
+pub fn restarts<C: Children>() -> Vec<f64> {
+    // On a task, as supervisors and children are.
+    block_on(async {
+        let measured = tokio::spawn(async {
+            let by_err = times::<C>(How::Err).await;
+            let by_panic = if C::PANICS { times::<C>(How::Panic).await } else { vec![CANNOT] };
+            let median = by_err[by_err.len() / 2];
+            let tail = by_err[by_err.len() * 99 / 100] / median;
+            vec![median, tail, by_panic[by_panic.len() / 2], storm::<C>().await]
+        });
+        measured.await.expect("nobody panics but children")
+    })
+}
+
+async fn storm<C: Children>() -> f64 {
+    if C::STORM == 0 {
+        return CANNOT;
+    }
+    let children = C::new().await;
+    let (runs, mut ran) = mpsc::unbounded_channel();
+    let mut all = Vec::with_capacity(C::STORM);
+    for _ in 0..C::STORM {
+        let child = Child::new(How::Panic, runs.clone());
+        children.start(child.clone()).await;
+        all.push(child);
+    }
+    for _ in 0..C::STORM {
+        ran.recv().await.expect("the child runs");
+    }
+    let begun = Instant::now();
+    for child in &all {
+        child.crash();
+    }
+    for _ in 0..C::STORM {
+        ran.recv().await.expect("the child runs again");
+    }
+    begun.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,172 @@
+//! Names: lookup, list, count, and an entry that comes and goes.
+
+mod kameo;
+mod ractor;
+
+use std::future::Future;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipa_registry::{Registration, Registry};
+
+pub use self::kameo::Kameo;
+pub use self::ractor::Ractor;
+use crate::pods::bare::{Name, Names};
+use crate::tool::{CANNOT, block_on, name};
+
+/// Whoever keeps names.
+pub trait Keeper: Sync + Sized {
+    /// What a name leads to.
+    type Value;
+    /// With these names.
+    fn filled(names: &[Arc<str>]) -> impl Future<Output = Self> + Send;
+    fn lookup(&self, name: &str) -> Option<Self::Value>;
+    fn list(&self) -> Vec<(impl AsRef<str>, Self::Value)>;
+    /// Enters the name and takes it out again; `false` if that cannot be done without starting something.
+    fn cycle(&self, name: &Arc<str>) -> bool;
+    /// How many there are, if that can be asked.
+    fn count(&self) -> Option<usize>;
+}
+
+type Value = Arc<u64>;
+
+pub struct Ours(Registry<Arc<str>, Value>, #[expect(dead_code, reason = "names live by it")] Vec<Registration<Arc<str>, Value>>, Value);
+
+impl Keeper for Ours {
+    type Value = Value;
+    async fn filled(names: &[Arc<str>]) -> Self {
+        let registry = Registry::new();
+        let value = Arc::new(7);
+        let enter = |name: &Arc<str>| registry.register(name.clone(), value.clone()).expect("the name is free");
+        let entered = names.iter().map(enter).collect();
+        Self(registry, entered, value)
+    }
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.0.lookup(name)
+    }
+    fn list(&self) -> Vec<(impl AsRef<str>, Value)> {
+        self.0.list()
+    }
+    fn cycle(&self, name: &Arc<str>) -> bool {
+        self.0.register(name.clone(), self.2.clone()).is_ok()
+    }
+    fn count(&self) -> Option<usize> {
+        Some(self.0.count())
+    }
+}
+
+pub struct Bare(Arc<Names<Value>>, #[expect(dead_code, reason = "names live by it")] Vec<Name<Value>>, Value);
+
+impl Keeper for Bare {
+    type Value = Value;
+    async fn filled(names: &[Arc<str>]) -> Self {
+        let all = Arc::new(Names::new());
+        let value = Arc::new(7);
+        let enter = |name: &Arc<str>| all.take(name.clone(), value.clone()).expect("the name is free");
+        let entered = names.iter().map(enter).collect();
+        Self(all, entered, value)
+    }
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.0.get(name)
+    }
+    fn list(&self) -> Vec<(impl AsRef<str>, Value)> {
+        self.0.list()
+    }
+    fn cycle(&self, name: &Arc<str>) -> bool {
+        self.0.take(name.clone(), self.2.clone()).is_some()
+    }
+    fn count(&self) -> Option<usize> {
+        Some(self.0.count())
+    }
+}
+
+fn names(count: usize) -> Vec<Arc<str>> {
+    (0..count).map(|n| name(n).into()).collect()
+}
+
+const LOOKUPS: usize = 600_000;
+
+/// Nanoseconds of a lookup, by so many threads at once.
+fn lookup<K: Keeper>(keeper: &K, names: &[Arc<str>], threads: usize) -> f64 {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                // A stride that is prime to the count: no order that a cache could guess.
+                let mut at = thread * 17;
+                for _ in 0..LOOKUPS {
+                    at = (at + 7_919) % names.len();
+                    assert!(black_box(keeper.lookup(&names[at])).is_some());
+                }
+            });
+        }
+    });
+    begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64
+}
+
+/// Nanoseconds of a lookup by one thread, and by two.
+fn lookups<K: Keeper>(count: usize) -> Vec<f64> {
+    block_on(async {
+        let names = names(count);
+        let keeper = K::filled(&names).await;
+        vec![lookup(&keeper, &names, 1), lookup(&keeper, &names, 2)]
+    })
+}
+
+pub fn hundred<K: Keeper>() -> Vec<f64> {
+    lookups::<K>(100)
+}
+
+pub fn million<K: Keeper>() -> Vec<f64> {
+    lookups::<K>(1_000_000)
+}
+
+/// Among 100,000: nanoseconds of a lookup by one thread and by two; milliseconds of a list; nanoseconds for a name to come and go, and
+/// of a count; how many times longer that takes than among 100.
+pub fn hundred_thousand<K: Keeper>() -> Vec<f64> {
+    block_on(async {
+        let few = K::filled(&names(100)).await;
+        let of_few = counting(&few);
+        drop(few);
+        let names: Vec<Arc<str>> = (100..100_100).map(|n| name(n).into()).collect();
+        let keeper = K::filled(&names).await;
+        let (one, two) = (lookup(&keeper, &names, 1), lookup(&keeper, &names, 2));
+        let of_many = counting(&keeper);
+        vec![one, two, list(&keeper), cycle(&keeper), of_many, of_many / of_few]
+    })
+}
+
+fn list<K: Keeper>(keeper: &K) -> f64 {
+    const LISTS: usize = 10;
+    let begun = Instant::now();
+    for _ in 0..LISTS {
+        assert!(black_box(keeper.list()).len() >= 100_000);
+    }
+    begun.elapsed().as_secs_f64() * 1e3 / LISTS as f64
+}
+
+fn cycle<K: Keeper>(keeper: &K) -> f64 {
+    const CYCLES: usize = 300_000;
+    let fresh: Vec<Arc<str>> = (0..1_000).map(|n| name(10_000_000 + n).into()).collect();
+    if !keeper.cycle(&fresh[0]) {
+        return CANNOT;
+    }
+    let begun = Instant::now();
+    for n in 0..CYCLES {
+        assert!(keeper.cycle(&fresh[n % fresh.len()]));
+    }
+    begun.elapsed().as_secs_f64() * 1e9 / CYCLES as f64
+}
+
+fn counting<K: Keeper>(keeper: &K) -> f64 {
+    const COUNTS: usize = 100_000;
+    if keeper.count().is_none() {
+        return CANNOT;
+    }
+    let begun = Instant::now();
+    for _ in 0..COUNTS {
+        black_box(black_box(keeper).count());
+    }
+    begun.elapsed().as_secs_f64() * 1e9 / COUNTS as f64
+}
