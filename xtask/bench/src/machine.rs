@@ -25,8 +25,7 @@ pub fn versions(packages: &[&str], locks: &[&Path]) -> Vec<String> {
     if let Some(text) = said("rustc", "--version") {
         found.push(text.lines().next().unwrap_or_default().to_owned());
     }
-    let locks: Vec<String> =
-        locks.iter().filter_map(|lock| std::fs::read_to_string(lock).ok()).collect();
+    let locks: Vec<String> = locks.iter().filter_map(|lock| std::fs::read_to_string(lock).ok()).collect();
     for package in packages {
         if let Some(version) = locks.iter().find_map(|lock| locked(lock, package)) {
             found.push(format!("{package} {version}"));

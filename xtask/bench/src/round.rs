@@ -20,14 +20,28 @@ const ABSENT: &str = "absent:";
 /// What a process prints where its contender cannot do it.
 const CANNOT: &str = "-";
 
-/// Runs all rows of a run; `done` is called after each measurement. Temporary files go to `scratch`.
+/// Runs all rows of a run; `done` is called after each measurement. Temporary files go to `scratch`. Who is `left_out` is told of as
+/// absent, with the reason.
 ///
 /// # Errors
 ///
 /// A measurement that failed, with its run, its contender, and what the process said.
-pub fn run(run: &Run, rounds: usize, scratch: &Path, mut done: impl FnMut()) -> Result<Vec<RowResult>, String> {
+pub fn run(
+    run: &Run,
+    rounds: usize,
+    scratch: &Path,
+    left_out: Option<(&str, &str)>,
+    mut done: impl FnMut(),
+) -> Result<Vec<RowResult>, String> {
     let contenders = run.contenders;
     let mut absent: Vec<Absent> = Vec::new();
+    for contender in contenders {
+        if let Some((name, why)) = left_out
+            && contender.name == name
+        {
+            absent.push(Absent { name: contender.name, why: why.to_owned() });
+        }
+    }
     // By contender, then by round.
     let mut measured: Vec<Vec<Vec<f64>>> = vec![Vec::new(); contenders.len()];
     for round in 0..rounds {

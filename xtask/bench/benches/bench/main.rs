@@ -33,7 +33,7 @@ use ipa_bench::row::{Run, When};
     after_help = "Exit codes: 0 done, 1 a measurement failed or (with --check) a mark is not met, 130 interrupted."
 )]
 struct Options {
-    /// Three rounds instead of seven, and without the long rows
+    /// Three rounds instead of seven, without the long rows and Elixir
     #[arg(long)]
     quick: bool,
     /// Only rows whose name contains this
@@ -108,14 +108,17 @@ fn run(options: &Options) -> Result<bool, String> {
     let mut results = Vec::new();
     for run in runs {
         bar.set_message(run.name);
-        let measured = round::run(run, rounds(run), &scratch.0, || bar.inc(1));
+        let left_out = options.quick.then_some(("elixir", "left out with --quick"));
+        let measured = round::run(run, rounds(run), &scratch.0, left_out, || bar.inc(1));
         if interrupted.load(Ordering::Relaxed) {
             bar.finish_and_clear();
             drop(scratch);
             std::process::exit(130);
         }
-        let only = |result: &RowResult| options.only.as_ref().is_none_or(|part| result.name.contains(part.as_str()));
-        let measured: Vec<RowResult> = measured?.into_iter().filter(|result| run.when == When::Asked || only(result)).collect();
+        let only =
+            |result: &RowResult| options.only.as_ref().is_none_or(|part| result.name.contains(part.as_str()));
+        let measured: Vec<RowResult> =
+            measured?.into_iter().filter(|result| run.when == When::Asked || only(result)).collect();
         for result in &measured {
             bar.suspend(|| println!("{}", result.markdown()));
         }
@@ -127,7 +130,12 @@ fn run(options: &Options) -> Result<bool, String> {
         output::page(&results, begun.elapsed())?;
     }
     let short: Vec<&str> = results.iter().filter(|result| !result.met()).map(|result| result.name).collect();
-    println!("{} rows in {:.0} s, tables and plots in {}", results.len(), begun.elapsed().as_secs_f64(), out.display());
+    println!(
+        "{} rows in {:.0} s, tables and plots in {}",
+        results.len(),
+        begun.elapsed().as_secs_f64(),
+        out.display()
+    );
     if !short.is_empty() {
         println!("marks not met or not measured: {}", short.join(", "));
     }

@@ -9,13 +9,27 @@ use crate::{children, elixir, mailbox, names, pods, store};
 
 /// A contender, by the name of the type that does it.
 macro_rules! contender {
-    (Ours, $measure:expr) => { shown("ours", || Ok($measure)) };
-    (Bare, $measure:expr) => { shown("bare", || Ok($measure)) };
-    (Ractor, $measure:expr) => { peer("ractor", || Ok($measure)) };
-    (RactorSupervisor, $measure:expr) => { peer("ractor-supervisor", || Ok($measure)) };
-    (Kameo, $measure:expr) => { peer("kameo", || Ok($measure)) };
-    (TaskSupervisor, $measure:expr) => { peer("task-supervisor", || Ok($measure)) };
-    (Actix, $measure:expr) => { shown("actix", || Ok($measure)) };
+    (Ours, $measure:expr) => {
+        shown("ours", || Ok($measure))
+    };
+    (Bare, $measure:expr) => {
+        shown("bare", || Ok($measure))
+    };
+    (Ractor, $measure:expr) => {
+        peer("ractor", || Ok($measure))
+    };
+    (RactorSupervisor, $measure:expr) => {
+        peer("ractor-supervisor", || Ok($measure))
+    };
+    (Kameo, $measure:expr) => {
+        peer("kameo", || Ok($measure))
+    };
+    (TaskSupervisor, $measure:expr) => {
+        peer("task-supervisor", || Ok($measure))
+    };
+    (Actix, $measure:expr) => {
+        shown("actix", || Ok($measure))
+    };
 }
 
 /// Who takes part in a measurement,; the others after the semicolon.
@@ -57,8 +71,18 @@ pub const RUNS: &[Run] = &[
             ),
             row("pod-start-alone", "the same, one caller", Micros, &[]),
             row("pod-start-two", "the same, two callers", Micros, &[]),
-            row("pod-bytes", "resident bytes of a pod, of 10,000", Bytes, &[AtMost(1.2), Under(4000.0), Peers(1.0)]),
-            row("pod-stop", "stop of a pod of four children, 64 in flight", Micros, &[AtMost(1.5), Peers(1.0)]),
+            row(
+                "pod-bytes",
+                "resident bytes of a pod, of 10,000",
+                Bytes,
+                &[AtMost(1.2), Under(4000.0), Peers(1.0)],
+            ),
+            row(
+                "pod-stop",
+                "stop of a pod of four children, 64 in flight",
+                Micros,
+                &[AtMost(1.5), Peers(1.0)],
+            ),
         ],
         when: Always,
     },
@@ -68,12 +92,27 @@ pub const RUNS: &[Run] = &[
         contenders: contenders!(pods::growth: Ours Bare;),
         rows: &[
             row("growth-start-10k", "start among 10,000 pods over start among 1,000", Times, &[]),
-            row("growth-start-100k", "start among 100,000 pods over start among 1,000", Times, &[AtMost(1.2)]),
+            row(
+                "growth-start-100k",
+                "start among 100,000 pods over start among 1,000",
+                Times,
+                &[AtMost(1.2)],
+            ),
             row("growth-stop-10k", "stop among 10,000 pods over stop among 1,000", Times, &[]),
             row("growth-stop-100k", "stop among 100,000 pods over stop among 1,000", Times, &[AtMost(1.2)]),
             row("growth-lookup-10k", "lookup among 10,000 pods over lookup among 1,000", Times, &[]),
-            row("growth-lookup-100k", "lookup among 100,000 pods over lookup among 1,000", Times, &[AtMost(1.2)]),
-            row("pod-bytes-100k", "resident bytes of a pod, of 100,000", Bytes, &[AtMost(1.2), Under(4000.0)]),
+            row(
+                "growth-lookup-100k",
+                "lookup among 100,000 pods over lookup among 1,000",
+                Times,
+                &[AtMost(1.2)],
+            ),
+            row(
+                "pod-bytes-100k",
+                "resident bytes of a pod, of 100,000",
+                Bytes,
+                &[AtMost(1.2), Under(4000.0)],
+            ),
         ],
         when: Full,
     },
@@ -82,9 +121,24 @@ pub const RUNS: &[Run] = &[
         group: "million",
         contenders: contenders!(pods::million: Ours Bare;),
         rows: &[
-            row("million-growth-start", "start among 1,000,000 pods over start among 1,000", Times, &[AtMost(1.2)]),
-            row("million-growth-stop", "stop among 1,000,000 pods over stop among 1,000", Times, &[AtMost(1.2)]),
-            row("million-growth-lookup", "lookup among 1,000,000 pods over lookup among 1,000", Times, &[AtMost(1.2)]),
+            row(
+                "million-growth-start",
+                "start among 1,000,000 pods over start among 1,000",
+                Times,
+                &[AtMost(1.2)],
+            ),
+            row(
+                "million-growth-stop",
+                "stop among 1,000,000 pods over stop among 1,000",
+                Times,
+                &[AtMost(1.2)],
+            ),
+            row(
+                "million-growth-lookup",
+                "lookup among 1,000,000 pods over lookup among 1,000",
+                Times,
+                &[AtMost(1.2)],
+            ),
             row("million-up", "until 1,000,000 pods of four children are up", Seconds, &[Under(8.0)]),
             row("million-memory", "resident memory of 1,000,000 pods", Gigabytes, &[Under(4.0)]),
             row("million-down", "until 1,000,000 pods are gone", Seconds, &[]),
@@ -96,7 +150,12 @@ pub const RUNS: &[Run] = &[
         group: "children",
         contenders: contenders!(children::starts: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor Actix; shown("elixir", elixir::children)),
         rows: &[
-            row("child-start", "start of a supervised child, 64 in flight", Micros, &[AtMost(1.2), NOT_SLOWER]),
+            row(
+                "child-start",
+                "start of a supervised child, 64 in flight",
+                Micros,
+                &[AtMost(1.2), NOT_SLOWER],
+            ),
             row("child-start-alone", "the same, one caller", Micros, &[]),
             row("child-bytes", "resident bytes of a supervised child", Bytes, &[AtMost(1.2), NOT_SLOWER]),
         ],

@@ -78,7 +78,15 @@ impl Store {
         let event = |n: usize| {
             let kind = "stepped".to_owned();
             let metadata = Value::Object(serde_json::Map::new());
-            SerializedEvent::new(name(stream), first + n, "task".to_owned(), kind, "1".to_owned(), data.clone(), metadata)
+            SerializedEvent::new(
+                name(stream),
+                first + n,
+                "task".to_owned(),
+                kind,
+                "1".to_owned(),
+                data.clone(),
+                metadata,
+            )
         };
         let events: Vec<SerializedEvent> = (1..=count).map(event).collect();
         while let Err(error) = self.repository.persist::<Task>(&events, None).await {
@@ -127,7 +135,7 @@ async fn append(appenders: usize, appends: usize, batch: usize) -> f64 {
 /// Events a second of reading a stream of 100,000.
 async fn read() -> f64 {
     const EVENTS: usize = 100_000;
-    const READS: usize = 2;
+    const READS: usize = 1;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(&directory, 1).await;
     for _ in 0..EVENTS / 1_000 {

@@ -47,7 +47,11 @@ type Running = HashMap<ActorId, Option<Arc<Child>>>;
 
 struct Start(Option<Arc<Child>>, RpcReplyPort<()>);
 
-async fn start(child: Option<Arc<Child>>, supervisor: ActorCell, running: &mut Running) -> Result<(), ActorProcessingErr> {
+async fn start(
+    child: Option<Arc<Child>>,
+    supervisor: ActorCell,
+    running: &mut Running,
+) -> Result<(), ActorProcessingErr> {
     let (started, _) = Actress::spawn_linked(None, Actress(child.clone()), (), supervisor).await?;
     running.insert(started.get_id(), child);
     Ok(())

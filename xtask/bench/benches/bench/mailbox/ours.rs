@@ -19,11 +19,7 @@ struct Count(u64);
 #[async_trait]
 impl Server for Count {
     type Message = Message;
-    async fn handle(
-        &mut self,
-        message: Message,
-        _: &mut ServerContext<Message>,
-    ) -> Result<Flow, BoxError> {
+    async fn handle(&mut self, message: Message, _: &mut ServerContext<Message>) -> Result<Flow, BoxError> {
         match message {
             Message::Call(number, reply) => reply.send(number),
             Message::Cast => self.0 += 1,

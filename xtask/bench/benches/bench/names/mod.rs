@@ -31,14 +31,19 @@ pub trait Keeper: Sync + Sized {
 
 type Value = Arc<u64>;
 
-pub struct Ours(Registry<Arc<str>, Value>, #[expect(dead_code, reason = "names live by it")] Vec<Registration<Arc<str>, Value>>, Value);
+pub struct Ours(
+    Registry<Arc<str>, Value>,
+    #[expect(dead_code, reason = "names live by it")] Vec<Registration<Arc<str>, Value>>,
+    Value,
+);
 
 impl Keeper for Ours {
     type Value = Value;
     async fn filled(names: &[Arc<str>]) -> Self {
         let registry = Registry::new();
         let value = Arc::new(7);
-        let enter = |name: &Arc<str>| registry.register(name.clone(), value.clone()).expect("the name is free");
+        let enter =
+            |name: &Arc<str>| registry.register(name.clone(), value.clone()).expect("the name is free");
         let entered = names.iter().map(enter).collect();
         Self(registry, entered, value)
     }

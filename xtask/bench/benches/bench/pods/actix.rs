@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, Arbiter, ArbiterHandle, Context, Handler, Message, Supervised, Supervisor, System};
+use actix::{
+    Actor, ActorContext, Addr, Arbiter, ArbiterHandle, Context, Handler, Message, Supervised, Supervisor,
+    System,
+};
 use parking_lot::Mutex;
 
 use super::{CHILDREN, Pods};
@@ -44,7 +47,8 @@ pub fn arbiters() -> [ArbiterHandle; 2] {
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let system = System::new();
-        let arbiters = system.block_on(async { [Arbiter::new(), Arbiter::new()].map(|arbiter| arbiter.handle()) });
+        let arbiters =
+            system.block_on(async { [Arbiter::new(), Arbiter::new()].map(|arbiter| arbiter.handle()) });
         send.send(arbiters).expect("somebody waits for them");
         system.run().expect("the system runs");
     });

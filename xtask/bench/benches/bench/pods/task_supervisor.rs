@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use task_supervisor::{CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult, TaskStatus};
+use task_supervisor::{
+    CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult, TaskStatus,
+};
 use tokio::sync::{Notify, oneshot};
 
 use super::{CHILDREN, Pods};
@@ -37,7 +39,9 @@ impl Pods for TaskSupervisor {
     }
 
     async fn start(&self, id: String) {
-        let tasks = CHILDREN.iter().fold(SupervisorBuilder::new(), |all, child| all.with_task(child, Echo::default()));
+        let tasks = CHILDREN
+            .iter()
+            .fold(SupervisorBuilder::new(), |all, child| all.with_task(child, Echo::default()));
         let pod = tasks.spawn();
         let statuses = pod.task_statuses().await.expect("the supervisor answers");
         assert!(statuses.values().all(|status| *status == TaskStatus::Running));

@@ -8,9 +8,7 @@ use ipa_eventstore::{
     StateManager, StreamId, StreamType,
 };
 use ipa_pod::{PodScope, PodSpec, PodSupervisor};
-use ipa_supervisor::{
-    BoxError, ChildSpec, Flow, Reply, Server, ServerContext, Supervisor, async_trait,
-};
+use ipa_supervisor::{BoxError, ChildSpec, Flow, Reply, Server, ServerContext, Supervisor, async_trait};
 
 use super::{DATA, Step, Store};
 use crate::pods::CHILDREN;
