@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_that_say_something() {
-        let shown = [0.1234, 3.14159, 31.4159, 314.159, 3141.59, 1_234_567.0].map(number);
-        assert_eq!(shown, ["0.12", "3.14", "31.4", "314", "3,142", "1,234,567"]);
+        let shown = [0.1234, 2.34567, 23.4567, 234.567, 2345.67, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.12", "2.35", "23.5", "235", "2,346", "1,234,567"]);
     }
 }

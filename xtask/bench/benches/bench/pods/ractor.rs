@@ -85,7 +85,10 @@ impl Actor for Pod {
 
 /// Their join handles, to await their end.
 #[derive(Clone)]
-pub struct Ractor(Arc<Mutex<HashMap<String, (ActorCell, JoinHandle<()>)>>>);
+pub struct Ractor(Arc<Mutex<Running>>);
+
+/// The pods, by their names: what stops one, and what ends with it.
+pub type Running = HashMap<String, (ActorCell, JoinHandle<()>)>;
 
 impl Pods for Ractor {
     async fn new() -> Self {

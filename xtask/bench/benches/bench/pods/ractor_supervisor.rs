@@ -1,23 +1,21 @@
 //! ractor-supervisor: its supervisor is the pod. Its start is answered before its children are up, so that is asked for; it does not
 //! stop its children in order, so that is done by whoever stops it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ractor::concurrency::JoinHandle;
-use ractor::{ActorCell, call, registry};
+use ractor::{call, registry};
 use ractor_supervisor::{
     ChildSpec, Restart, SpawnFn, Supervisor, SupervisorArguments, SupervisorMsg, SupervisorOptions,
     SupervisorStrategy,
 };
 
-use super::ractor::Echo;
+use super::ractor::{Echo, Running};
 use super::{CHILDREN, Pods};
 
 #[derive(Clone)]
-pub struct RactorSupervisor(Arc<Mutex<HashMap<String, (ActorCell, JoinHandle<()>)>>>);
+pub struct RactorSupervisor(Arc<Mutex<Running>>);
 
 fn spec(id: &str, child: &str) -> ChildSpec {
     ChildSpec {

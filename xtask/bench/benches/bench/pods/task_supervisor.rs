@@ -14,7 +14,9 @@ use super::{CHILDREN, Pods};
 
 /// A mailbox that costs nothing while it is empty, as the one written by hand has.
 #[derive(Clone, Default)]
-struct Echo(Arc<(Mutex<Vec<(u64, oneshot::Sender<u64>)>>, Notify)>);
+struct Echo(Arc<(Mutex<Questions>, Notify)>);
+
+type Questions = Vec<(u64, oneshot::Sender<u64>)>;
 
 impl SupervisedTask for Echo {
     async fn run(self, cancel: CancellationToken) -> TaskResult {
