@@ -40,7 +40,7 @@ pub struct Outcome {
     pub asked: String,
     /// What came out; `None` if what it speaks of was not measured.
     pub found: Option<Spread>,
-    /// Whether it is met; what was not measured is not.
+    /// Whether it is met. `None`: it speaks of others than the limit, who were not there; without the limit, or ours, it is not met.
     pub met: Option<bool>,
 }
 
@@ -69,18 +69,24 @@ pub fn judge(mark: Mark, unit: Unit, measured: &[Measured]) -> Outcome {
         found,
         met: found.map(|found| met(found.median, bound)),
     };
+    let needed = |asked: String, found: Option<Spread>, met: fn(f64, f64) -> bool, bound: f64| {
+        let outcome = outcome(asked, found, met, bound);
+        Outcome { met: Some(outcome.met == Some(true)), ..outcome }
+    };
+    // Of a bound such as 1 / 1.05 nobody wants to read all digits.
+    let times = |bound: f64| (bound * 100.0).round() / 100.0;
     match mark {
         Mark::AtMost(bound) => {
             let found = Spread::of(&ratios(ours, limit));
-            outcome(format!("at most {bound} x the limit"), found, |found, bound| found <= bound, bound)
+            needed(format!("at most {bound} x the limit"), found, |found, bound| found <= bound, bound)
         }
         Mark::AtLeast(bound) => {
             let found = Spread::of(&ratios(ours, limit));
-            outcome(format!("at least {bound} x the limit"), found, |found, bound| found >= bound, bound)
+            needed(format!("at least {bound} x the limit"), found, |found, bound| found >= bound, bound)
         }
         Mark::Under(bound) => {
             let asked = format!("under {bound} {}", unit.sign());
-            outcome(asked, Spread::of(ours), |found, bound| found < bound, bound)
+            needed(asked, Spread::of(ours), |found, bound| found < bound, bound)
         }
         Mark::Peers(bound) => {
             let peers = measured.iter().filter(|contender| contender.peer);
@@ -88,8 +94,8 @@ pub fn judge(mark: Mark, unit: Unit, measured: &[Measured]) -> Outcome {
                 .filter_map(|peer| Spread::of(&better(&peer.rounds)).map(|spread| (peer.name, spread)))
                 .min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
             let asked = match nearest {
-                Some((name, _)) => format!("{bound} x every peer (nearest: {name})"),
-                None => format!("{bound} x every peer"),
+                Some((name, _)) => format!("{} x every peer (nearest: {name})", times(bound)),
+                None => format!("{} x every peer", times(bound)),
             };
             outcome(asked, nearest.map(|(_, spread)| spread), |found, bound| found >= bound, bound)
         }

@@ -137,7 +137,7 @@ fn run(options: &Options) -> Result<bool, String> {
         out.display()
     );
     if !short.is_empty() {
-        println!("marks not met or not measured: {}", short.join(", "));
+        println!("marks not met: {}", short.join(", "));
     }
     Ok(short.is_empty() || !options.check)
 }

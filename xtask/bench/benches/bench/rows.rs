@@ -32,7 +32,7 @@ macro_rules! contender {
     };
 }
 
-/// Who takes part in a measurement,; the others after the semicolon.
+/// Who takes part in a measurement: those of one module, and the others after the semicolon.
 macro_rules! contenders {
     ($module:ident::$measure:ident: $($who:ident)*; $($other:expr),*) => {
         &[$(contender!($who, $module::$measure::<$module::$who>()),)* $($other),*]
@@ -196,7 +196,7 @@ pub const RUNS: &[Run] = &[
             row("lookup-100k", "lookup among 100,000 names", Nanos, &[AtMost(1.1), Peers(1.0)]),
             row("lookup-100k-2", "the same, two threads, each as many", Nanos, &[AtMost(1.1)]),
             row("list", "list of 100,000 names", Millis, &[AtMost(1.3), Peers(3.0)]),
-            row("register", "a name that comes; goes, among 100,000", Nanos, &[AtMost(1.3), Peers(1.0)]),
+            row("register", "a name that comes and goes, among 100,000", Nanos, &[AtMost(1.3), Peers(1.0)]),
             row("count", "count of 100,000 names", Nanos, &[]),
             row("count-growth", "the same, over count of 100", Times, &[Under(2.0)]),
         ],
@@ -256,7 +256,7 @@ pub const RUNS: &[Run] = &[
                 &[AtLeast(0.9), Against("sqlite-es", 5.0)],
             ),
             row("exists", "whether a stream exists, of 1,000", Micros, &[]),
-            row("state-start", "start; stop of a state manager over 1,000 events", Micros, &[]),
+            row("state-start", "start and stop of a state manager over 1,000 events", Micros, &[]),
         ],
         when: Always,
     },
