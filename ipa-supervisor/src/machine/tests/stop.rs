@@ -327,6 +327,19 @@ fn a_child_that_gets_stuck_while_it_starts() {
     assert_eq!(rig.up("c"), ["started"]);
 }
 
+/// TM-18 an initial start that fails when the supervisor is stopping already changes nothing about that stop: its reason, its callers.
+#[test]
+fn an_initial_start_that_fails_during_a_stop() {
+    let late = Policy { start_timeout: Some(ms(10)), ..permanent("b") };
+    let mut rig = Rig::ordered(options(), [permanent("a"), late, permanent("c")]);
+    rig.begin();
+    rig.up("a");
+    assert_eq!(rig.pass(10), ["kill b#1"]);
+    assert_eq!(rig.shutdown("stop"), [""; 0], "b is on its way out");
+    assert_eq!(rig.ends("b", ExitReason::Killed), ["stop a#1"]);
+    assert_eq!(rig.stops("a"), ["stop: done", "exit shutdown"]);
+}
+
 /// ST-04 the start of all children has a time of its own: before it nothing happens, at it all is rolled back.
 #[test]
 fn the_whole_start_takes_too_long() {

@@ -90,6 +90,19 @@ fn what_waits_for_a_group() {
     assert_eq!(rig.up("e"), ["start: up e#1"]);
 }
 
+/// ST-17 a start of an id that a child has waits for the end of the group restart as well, and is answered then.
+#[test]
+fn a_start_of_a_taken_id_waits_for_the_group() {
+    let mut rig = trio(Strategy::RestForOne);
+    assert_eq!(rig.crashes("b"), ["stop c#1"]);
+    assert_eq!(rig.start("running", permanent("a")), [""; 0]);
+    assert_eq!(rig.start("restarting", permanent("b")), [""; 0]);
+    assert_eq!(rig.stops("c"), ["start b#2"]);
+    assert_eq!(rig.up("b"), ["start c#2"]);
+    let answers = ["forget a", "running: already started a#1", "forget b", "restarting: already started b#2"];
+    assert_eq!(rig.up("c"), answers);
+}
+
 /// RT-20 a member whose start is part of the group restart cannot wait for the end of it; another child can.
 #[test]
 fn a_member_that_starts_cannot_wait_for_its_group() {

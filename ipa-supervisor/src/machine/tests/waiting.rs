@@ -75,6 +75,22 @@ fn a_group_waits_too() {
     assert_eq!(rig.up("a"), ["start b#2"]);
 }
 
+/// The end of a backoff starts nothing while the group, widened meanwhile, is still being stopped; it is acted on once.
+#[test]
+fn a_backoff_that_ends_while_the_group_stops() {
+    let options = MachineOptions { strategy: Strategy::RestForOne, ..never_too_many() };
+    let mut rig = Rig::running(options, [permanent("a1"), permanent("a2"), patient(permanent("b"))]);
+    assert_eq!(rig.crashes("b"), [""; 0]);
+    assert_eq!(rig.machine.poll_timeout(), Some(ms(100)));
+    assert_eq!(rig.crashes("a1"), ["stop a2#1"]);
+    assert_eq!(rig.pass(100), [""; 0], "a2 is slow");
+    assert_eq!(rig.states(), ["a1#1 Restarting", "a2#1 Stopping", "b#1 Restarting"]);
+    assert_eq!(rig.machine.poll_timeout(), Some(ms(5_000)), "that of a2");
+    assert_eq!(rig.stops("a2"), ["start a1#2"]);
+    assert_eq!(rig.up("a1"), ["start a2#2"]);
+    assert_eq!(rig.up("a2"), ["start b#2"]);
+}
+
 fn watched(policy: Policy) -> Policy {
     Policy { max_silence: Some(ms(100)), ..policy }
 }
