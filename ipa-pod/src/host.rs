@@ -15,8 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use crate::admission::Admission;
 use crate::error::StartPodError;
 use crate::event::PodEvent;
-use crate::pod::{PodRef, PodStatus, Shared};
+use crate::pod::{PodRef, PodStatus};
 use crate::registry::PodRegistry;
+use crate::shared::Shared;
 use crate::spec::PodFactory;
 use crate::task::TaskId;
 

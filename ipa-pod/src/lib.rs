@@ -51,6 +51,7 @@ mod host;
 mod pod;
 mod registry;
 mod scope;
+mod shared;
 mod spec;
 mod stats;
 mod supervisor;

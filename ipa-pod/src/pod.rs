@@ -1,28 +1,20 @@
 //! One incarnation of a pod, as others see it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{self, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use ipa_supervisor::{
-    Address, Cause, ChildCounts, ChildId, ChildInfo, ChildRef, ChildSpec, Closed, DeleteChildError,
-    DynamicRef, ExitReason, RestartChildError, StartChildError, Started, SupervisorRef, TerminateChildError,
+    Address, Cause, ChildCounts, ChildId, ChildInfo, ChildSpec, Closed, DeleteChildError, ExitReason,
+    RestartChildError, StartChildError, Started, SupervisorRef, TerminateChildError,
 };
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::activity::Activity;
 use crate::error::StopPodError;
-use crate::host::{KeyHold, Succession};
-use crate::registry::PodRegistry;
 use crate::scope::LookupError;
-use crate::spec::PodFactory;
+use crate::shared::Shared;
 use crate::task::TaskId;
 
 /// What a pod is doing.
@@ -96,183 +88,6 @@ pub struct PodSnapshot {
 /// waits for the initial start, or for its failure.
 #[derive(Clone)]
 pub struct PodRef(pub(crate) Arc<Shared>);
-
-pub(crate) struct Shared {
-    pub(crate) task: TaskId,
-    pub(crate) status: Mutex<PodStatus>,
-    pub(crate) created: Instant,
-    pub(crate) started_at: SystemTime,
-    pub(crate) restarts: AtomicU64,
-    pub(crate) registry: PodRegistry,
-    /// What a restart makes the successor with.
-    pub(crate) factory: Arc<dyn PodFactory>,
-    /// The supervisor that the pod is; `None` if it ended before it came to one.
-    pub(crate) supervisor: OnceLock<Option<SupervisorRef>>,
-    /// The supervisor that the pod is a child of, if it is a pod supervisor's.
-    pub(crate) parent: Option<DynamicRef>,
-    /// The pod as a child of that one.
-    pub(crate) child: OnceLock<ChildRef>,
-    /// What holds the task's key while this incarnation lives.
-    pub(crate) key: Mutex<Weak<KeyHold>>,
-    pub(crate) succession: Mutex<Succession>,
-    /// Set by whoever wants the pod to stop; the pod sees it wherever it is in its life.
-    pub(crate) stop_wanted: StopWanted,
-    pub(crate) is_stuck: AtomicBool,
-    /// Whether `Starting` was published: if not, `Ended` is not either.
-    pub(crate) announced: AtomicBool,
-    pub(crate) stop_announced: AtomicBool,
-    /// Set when the pod becomes active.
-    pub(crate) up: AtomicBool,
-    /// Made when somebody asks for it.
-    activity: OnceLock<Arc<Activity>>,
-    /// Told whenever a child has published something, and when the pod becomes active, stuck, has a supervisor, has ended.
-    pub(crate) changed: Arc<Notify>,
-    /// What few pods have.
-    extra: Mutex<Option<Box<Extra>>>,
-    pub(crate) reason: Mutex<Option<ExitReason>>,
-    pub(crate) ended: OnceLock<ExitReason>,
-}
-
-#[derive(Default)]
-struct Extra {
-    metadata: BTreeMap<String, String>,
-    labels: BTreeSet<Arc<str>>,
-    /// The children that were killed and have not ended.
-    stuck: Vec<ChildRef>,
-}
-
-impl Shared {
-    pub(crate) fn new(
-        task: TaskId,
-        registry: PodRegistry,
-        factory: Arc<dyn PodFactory>,
-        parent: Option<DynamicRef>,
-    ) -> Self {
-        Self {
-            task,
-            status: Mutex::new(PodStatus::Starting),
-            created: Instant::now(),
-            started_at: SystemTime::now(),
-            restarts: AtomicU64::new(0),
-            registry,
-            factory,
-            supervisor: OnceLock::new(),
-            parent,
-            child: OnceLock::new(),
-            key: Mutex::new(Weak::new()),
-            succession: Mutex::new(Succession::Open),
-            stop_wanted: StopWanted::default(),
-            is_stuck: AtomicBool::new(false),
-            announced: AtomicBool::new(false),
-            stop_announced: AtomicBool::new(false),
-            up: AtomicBool::new(false),
-            activity: OnceLock::new(),
-            changed: Arc::default(),
-            extra: Mutex::new(None),
-            reason: Mutex::new(None),
-            ended: OnceLock::new(),
-        }
-    }
-
-    fn extra<T>(&self, of: impl FnOnce(&mut Extra) -> T) -> T {
-        of(self.extra.lock().get_or_insert_default())
-    }
-
-    pub(crate) fn set_labels(&self, labels: BTreeSet<Arc<str>>) {
-        self.extra(|extra| extra.labels = labels);
-    }
-
-    pub(crate) fn stuck(&self) -> Vec<ChildRef> {
-        self.extra(|extra| extra.stuck.clone())
-    }
-
-    pub(crate) fn add_stuck(&self, child: ChildRef) {
-        self.extra(|extra| extra.stuck.push(child));
-    }
-
-    pub(crate) fn remove_stuck(&self, child: &ChildRef) {
-        self.extra(|extra| extra.stuck.retain(|stuck| stuck != child));
-    }
-
-    pub(crate) fn activity(&self) -> &Arc<Activity> {
-        self.activity.get_or_init(Activity::new)
-    }
-
-    /// Counts as activity, if anybody wants to know of it.
-    pub(crate) fn touch(&self) {
-        if let Some(activity) = self.activity.get() {
-            activity.touch();
-        }
-    }
-
-    /// The supervisor that the pod is, or that there will be none. The first word stands.
-    pub(crate) fn set_supervisor(&self, supervisor: Option<SupervisorRef>) {
-        if self.supervisor.set(supervisor).is_ok() {
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// Sets a flag, and tells whoever waits for it.
-    pub(crate) fn raise(&self, flag: &AtomicBool) {
-        flag.store(true, Ordering::Release);
-        self.changed.notify_waiters();
-    }
-
-    /// Set once, at the pod's very end.
-    pub(crate) fn set_ended(&self, reason: ExitReason) {
-        if self.ended.set(reason).is_ok() {
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// Waits until `look` finds something.
-    async fn until<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
-        loop {
-            // Enlisted before the look, so that no change between the look and the wait is missed.
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if let Some(found) = look(self) {
-                return found;
-            }
-            changed.await;
-        }
-    }
-}
-
-/// The wish that a pod stop. The pod's own task leaves its waker here rather than a place in a list: it waits for this all its life.
-#[derive(Default)]
-pub(crate) struct StopWanted {
-    cause: OnceLock<Cause>,
-    task: Mutex<Option<Waker>>,
-}
-
-impl StopWanted {
-    /// The first wish stands.
-    pub(crate) fn set(&self, cause: Cause) {
-        if self.cause.set(cause).is_ok() {
-            let task = self.task.lock().take();
-            if let Some(task) = task {
-                task.wake();
-            }
-        }
-    }
-
-    /// For the pod's own task.
-    pub(crate) fn poll(&self, cx: &task::Context<'_>) -> Poll<&Cause> {
-        if let Some(cause) = self.cause.get() {
-            return Poll::Ready(cause);
-        }
-        let waits = self.task.lock().as_ref().is_some_and(|task| task.will_wake(cx.waker()));
-        if !waits {
-            // Cloned before, and dropped after: no waker's code runs under the lock.
-            let task = cx.waker().clone();
-            let before = self.task.lock().replace(task);
-            drop(before);
-        }
-        // Again: what was wanted before the waker was there has woken nobody.
-        self.cause.get().map_or(Poll::Pending, Poll::Ready)
-    }
-}
 
 impl PodRef {
     /// The task.
