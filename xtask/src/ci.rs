@@ -15,8 +15,8 @@ use crate::{
 /// The rounds of the kill loop.
 const KILL_LOOP: u32 = 2;
 
-/// How many random programs are run: twice as many as by `cargo xtask test`.
-const CASES: u32 = 16_000;
+/// How many random programs are run: ten times as many as by `cargo xtask test`.
+const CASES: u32 = 80_000;
 
 /// From which seed: the same each time, so that what passed once passes again. Other seeds are for `cargo xtask test --seed`.
 const SEED: u64 = 1;
