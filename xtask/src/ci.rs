@@ -51,7 +51,7 @@ const STAGES: [Stage; 10] = [
     },
     Stage {
         name: "random",
-        repeat: "cargo xtask test --cases 16000 --seed 1",
+        repeat: "cargo xtask test --cases 80000 --seed 1",
         run: || test::run(&test::Options::cases(CASES).seeded(SEED)),
     },
     Stage {
