@@ -1,4 +1,4 @@
-//! The rows: who is compared in what,; which marks are to be met.
+//! The rows: who is compared in what, and which marks are to be met.
 
 use ipa_bench::row::Mark::{Against, AtLeast, AtMost, Peers, Under};
 use ipa_bench::row::Unit::{Bytes, Gigabytes, Micros, Millis, Nanos, PerSecond, Seconds, Times};
@@ -75,7 +75,14 @@ pub const RUNS: &[Run] = &[
                 "pod-bytes",
                 "resident bytes of a pod, of 10,000",
                 Bytes,
-                &[AtMost(1.2), Under(4000.0), Peers(1.0)],
+                // Of the peers those that have a policy and names, as a pod has.
+                &[
+                    AtMost(1.2),
+                    Under(4000.0),
+                    Against("ractor", 1.0),
+                    Against("ractor-supervisor", 1.0),
+                    Against("kameo", 1.0),
+                ],
             ),
             row(
                 "pod-stop",
