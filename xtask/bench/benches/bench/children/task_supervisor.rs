@@ -40,7 +40,7 @@ impl TaskSupervisor {
 }
 
 impl Children for TaskSupervisor {
-    const RESTARTS: usize = 500;
+    const RESTARTS: usize = 200;
 
     async fn new() -> Self {
         let supervisor = SupervisorBuilder::new()
