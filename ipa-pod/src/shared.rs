@@ -146,6 +146,8 @@ impl Shared {
     /// Set once, at the pod's very end.
     pub(crate) fn set_ended(&self, reason: ExitReason) {
         if self.ended.set(reason).is_ok() {
+            // A handle that is kept beyond the end should not keep what is left of the pod's task.
+            self.stop_wanted.forget_task();
             self.changed.notify_waiters();
         }
     }
@@ -180,6 +182,12 @@ impl StopWanted {
                 task.wake();
             }
         }
+    }
+
+    /// Nobody waits for it any more.
+    fn forget_task(&self) {
+        let task = self.task.lock().take();
+        drop(task);
     }
 
     /// For the pod's own task.

@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 use crate::run::{self, Error, Result};
 
 /// The rules.
-const MACHINE: [&str; 5] = [
+const MACHINE: [&str; 6] = [
     "ipa-supervisor/src/machine.rs",
     "ipa-supervisor/src/machine/*.rs",
+    "ipa-supervisor/src/table.rs",
     "ipa-supervisor/src/intensity.rs",
     "ipa-supervisor/src/backoff.rs",
     "ipa-supervisor/src/policy.rs",
