@@ -222,20 +222,16 @@ impl Driver {
             self.timer = None;
             return Poll::Pending;
         };
-        let timer = |due| Timer { due, sleep: Box::pin(time::sleep_until(due)) };
-        // A timer that is due before stays: one for each deadline would cost more than one that may go off in vain.
+        // A timer that is due before stays, though it may go off in vain: one for each deadline would cost more.
         if self.timer.as_ref().is_none_or(|timer| timer.due > deadline) {
-            self.timer = Some(timer(deadline));
+            self.timer = None;
         }
-        while let Some(set) = &mut self.timer {
-            ready!(set.sleep.as_mut().poll(cx));
-            if set.due >= deadline {
-                self.timer = None;
-                return Poll::Ready(());
-            }
-            *set = timer(deadline);
-        }
-        Poll::Pending
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) });
+        ready!(timer.sleep.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(())
     }
 
     fn receive(&mut self, message: Message) {

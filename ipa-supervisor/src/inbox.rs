@@ -74,9 +74,7 @@ impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
         // Freed since the caller looked: theirs, or that of whoever is first.
         let freed = std::mem::take(&mut lanes.free);
         drop(lanes);
-        if freed > 0 {
-            line.add_permits(freed);
-        }
+        line.add_permits(freed);
         Some(Self { inbox, line })
     }
 }
@@ -285,6 +283,49 @@ mod tests {
         assert!(matches!(waiting.await, Err(Closed(2))));
         assert!(matches!(inbox.push(1, 3), Err(Closed(3))));
         assert!(matches!(inbox.try_push_bounded(2, 4), Err(Refused::Closed(4))));
+    }
+
+    #[tokio::test]
+    async fn places_are_neither_made_nor_lost_by_reports_and_lines() {
+        let inbox: Inbox<u32, 2> = Inbox::new(1);
+        inbox.push(0, 1).unwrap();
+        assert_eq!(inbox.try_pop(), Some(1));
+        inbox.push_bounded(1, 2).await.unwrap();
+        assert!(
+            matches!(inbox.try_push_bounded(1, 3), Err(Refused::Full(3))),
+            "the report has made no place"
+        );
+        {
+            let mut waiting = std::pin::pin!(inbox.push_bounded(1, 4));
+            assert!(futures_poll(waiting.as_mut()).await.is_none());
+            assert_eq!(inbox.try_pop(), Some(2));
+            assert!(matches!(inbox.try_push_bounded(1, 5), Err(Refused::Full(5))), "the place is the line's");
+            waiting.await.unwrap();
+        }
+        assert_eq!(inbox.try_pop(), Some(4));
+        let lanes = inbox.lanes.lock();
+        assert_eq!((lanes.in_line, lanes.free), (0, 1), "nobody stands in line, so the place is anybody's");
+    }
+
+    #[test]
+    fn a_place_that_was_freed_on_the_way_to_the_line_is_found_there() {
+        let inbox: Inbox<u32, 1> = Inbox::new(2);
+        let turn = Turn::take(&inbox).unwrap();
+        assert_eq!(turn.line.available_permits(), 2);
+        assert_eq!(inbox.lanes.lock().free, 0);
+    }
+
+    #[test]
+    fn an_emptied_lane_keeps_its_buffer_only_if_that_is_small() {
+        let inbox: Inbox<usize, 1> = Inbox::new(1);
+        for (burst, kept) in [(KEEP, KEEP), (KEEP + 1, 0), (10 * KEEP, 0)] {
+            (0..burst).for_each(|n| inbox.push(0, n).unwrap());
+            assert_eq!(
+                std::iter::from_fn(|| inbox.try_pop()).collect::<Vec<_>>(),
+                (0..burst).collect::<Vec<_>>()
+            );
+            assert_eq!(inbox.lanes.lock().queues[0].capacity(), kept, "after {burst}");
+        }
     }
 
     /// One look at a future: its output if it is ready.
