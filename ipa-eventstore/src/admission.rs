@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipa_pod::{Admission, AdmitError, Permit, TaskId};
 
-use crate::{EventStore, InMemoryEventStore, SqliteEventStore, StoreError, StreamId};
+use crate::{EventStore, InMemoryEventStore, SqliteEventStore, StreamId};
 
 /// Any [`EventStore`] as an [`Admission`]: a task is admitted if its stream, the one of its name, exists.
 ///
@@ -84,9 +84,9 @@ impl Admission for InMemoryEventStore {
 async fn admit(store: &dyn EventStore, task: &TaskId) -> Result<Permit, AdmitError> {
     // No stream can have such a name, so none has it.
     let stream = StreamId::new(task.as_str()).map_err(|_| AdmitError::StreamNotFound)?;
-    match store.stream_info(&stream).await {
-        Ok(_) => Ok(Permit::new()),
-        Err(StoreError::StreamNotFound { .. }) => Err(AdmitError::StreamNotFound),
+    match store.stream_exists(&stream).await {
+        Ok(true) => Ok(Permit::new()),
+        Ok(false) => Err(AdmitError::StreamNotFound),
         Err(error) => Err(AdmitError::Unavailable(error.into())),
     }
 }

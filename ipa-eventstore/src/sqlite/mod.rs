@@ -369,6 +369,11 @@ impl EventStore for SqliteEventStore {
         self.read(move |connection, path| read::stream_info(connection, path, &stream)).await
     }
 
+    async fn stream_exists(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        let stream = stream.clone();
+        self.read(move |connection, path| read::stream_exists(connection, path, &stream)).await
+    }
+
     async fn list_streams(&self, mut list: ListStreams) -> Result<Vec<StreamInfo>, StoreError> {
         let room = list.max_count.unwrap_or(usize::MAX);
         let mut streams: Vec<StreamInfo> = Vec::new();

@@ -76,6 +76,15 @@ fn stream_row(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Op
         .optional()
 }
 
+/// Whether there is a stream of this name.
+pub(super) fn stream_exists(
+    connection: &Connection,
+    path: &Path,
+    stream: &StreamId,
+) -> Result<bool, StoreError> {
+    stream_row(connection, stream).map(|row| row.is_some()).map_err(|error| running(path, error))
+}
+
 /// The key of a stream: never used again, so it tells a stream from a later one of its name.
 pub(super) fn stream_key(connection: &Connection, path: &Path, stream: &StreamId) -> Result<i64, StoreError> {
     match stream_row(connection, stream).map_err(|error| running(path, error))? {

@@ -1,30 +1,38 @@
 //! The read connections, and where reads run.
 //!
-//! A read runs on tokio's blocking pool with a connection of ours. So no thread waits for reads that
-//! do not come, a fair semaphore bounds how many run at once, a panic stays in the read, and a
-//! paused clock does not jump while one runs.
+//! Reads wait in a queue, and run on tokio's blocking pool with connections of ours. The trick: a thread of the pool that has made one
+//! read takes the next one from the queue, and goes when there is none. So no thread waits for reads that do not come, a bounded number runs at
+//! once, many reads do not cost a change of threads each, and a paused clock does not jump while one runs.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
+use super::errors::Finding;
 use super::{SqliteOptions, open};
 use crate::StoreError;
 
 pub(super) struct Readers {
     path: PathBuf,
     options: SqliteOptions,
-    slots: Arc<Semaphore>,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
 
+/// A read that waits for a connection, or to hear why there is none.
+type Read = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
+
 #[derive(Default)]
 struct Pool {
+    waiting: VecDeque<Read>,
+    /// Threads that make reads, or are about to.
+    threads: usize,
     idle: Vec<Connection>,
     lent: usize,
     closed: bool,
@@ -32,32 +40,40 @@ struct Pool {
 
 impl Readers {
     pub(super) fn new(path: PathBuf, options: SqliteOptions) -> Self {
-        Self {
-            path,
-            slots: Arc::new(Semaphore::new(options.readers)),
-            options,
-            pool: Mutex::default(),
-            returned: Condvar::new(),
-        }
+        Self { path, options, pool: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// Runs a read on a connection. Dropping the future lets a read that runs finish; its
-    /// connection comes back all the same.
+    /// Runs a read on a connection, after those that were asked for before. Dropping the future lets a read that runs finish; one
+    /// that still waits is not made.
     pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let readers = self.clone();
-        let running = tokio::task::spawn_blocking(move || {
-            let lent = Lent::take(&readers)?;
-            let result = read(lent.connection());
-            lent.give_back();
-            drop(slot);
-            result
-        });
-        // A panic of the read, or a runtime that shuts down.
-        running.await.unwrap_or_else(|error| Err(StoreError::Unavailable(Arc::new(error))))
+        let (answer, answered) = oneshot::channel();
+        self.queue(Box::new(move |connection| {
+            if !answer.is_closed() {
+                let _ = answer.send(connection.and_then(read));
+            }
+        }))?;
+        answered.await.unwrap_or_else(|_| {
+            let lost = "the read has panicked, or the runtime that it ran on is shutting down";
+            Err(StoreError::Unavailable(Arc::new(Finding(lost.to_owned()))))
+        })
+    }
+
+    fn queue(self: &Arc<Self>, read: Read) -> Result<(), StoreError> {
+        let mut pool = self.pool.lock();
+        if pool.closed {
+            return Err(StoreError::Closed);
+        }
+        pool.waiting.push_back(read);
+        if pool.threads < self.options.readers {
+            pool.threads += 1;
+            drop(pool);
+            let thread = Thread { readers: self.clone(), ended: false };
+            tokio::task::spawn_blocking(move || thread.run());
+        }
+        Ok(())
     }
 
     /// Opens the first connection, and looks through it whether the store is ours.
@@ -72,18 +88,20 @@ impl Readers {
         self.pool.lock().closed
     }
 
-    /// Refuses further reads and closes what is idle.
+    /// Refuses reads that have not begun, and closes what is idle.
     pub(super) fn close(&self) {
-        self.slots.close();
-        let idle = {
+        let (waiting, idle) = {
             let mut pool = self.pool.lock();
             pool.closed = true;
             let idle = std::mem::take(&mut pool.idle);
             // Lent until they are closed: the writer, on its own thread, waits to be the last, and two
             // that close at once both find that they are not.
             pool.lent += idle.len();
-            idle
+            (std::mem::take(&mut pool.waiting), idle)
         };
+        for read in waiting {
+            read(Err(StoreError::Closed));
+        }
         let closing = idle.len();
         drop(idle);
         self.pool.lock().lent -= closing;
@@ -95,6 +113,58 @@ impl Readers {
         let mut pool = self.pool.lock();
         let some_lent = |pool: &mut Pool| pool.lent > 0;
         let _ = self.returned.wait_while_for(&mut pool, some_lent, at_most);
+    }
+}
+
+/// A thread of the blocking pool, for as long as there are reads.
+struct Thread {
+    readers: Arc<Readers>,
+    ended: bool,
+}
+
+impl Thread {
+    fn run(mut self) {
+        while let Some(read) = self.next() {
+            let lent = match Lent::take(&self.readers) {
+                Ok(lent) => lent,
+                Err(error) => {
+                    read(Err(error));
+                    continue;
+                }
+            };
+            // After a panic the connection is closed, and whoever asked finds that there is no answer.
+            if catch_unwind(AssertUnwindSafe(|| read(Ok(lent.connection())))).is_ok() {
+                lent.give_back();
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Read> {
+        let mut pool = self.readers.pool.lock();
+        let next = pool.waiting.pop_front();
+        if next.is_none() {
+            // Under the same lock: whoever queues a read from here on makes a thread for it.
+            pool.threads -= 1;
+            self.ended = true;
+        }
+        next
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // The runtime was shut down before this ran.
+        let mut pool = self.readers.pool.lock();
+        pool.threads -= 1;
+        if pool.threads == 0 {
+            // Nobody else would make them.
+            let waiting = std::mem::take(&mut pool.waiting);
+            drop(pool);
+            drop(waiting);
+        }
     }
 }
 
@@ -148,3 +218,6 @@ impl Drop for Lent<'_> {
         self.readers.returned.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
