@@ -4,6 +4,8 @@
 //! appended and removed in constant time however many there are, and mostly found so, too; and a supervisor of four children has a
 //! vector of four. A tree's node has room for eleven, and there is one supervisor for each pod.
 
+use std::ops::Range;
+
 use crate::machine::SlotId;
 
 /// Fewer places than this are not worth a sweep.
@@ -83,21 +85,28 @@ impl<T> Table<T> {
         self.places[..end].iter().filter_map(row).next_back().map(|(id, _)| id)
     }
 
-    /// The place of a row, or where it would be. Ids differ by one at least, so the distances to the first and to the last bound its
-    /// place; where no row is gone, they name it.
+    /// The place of a row, or where it would be.
     fn find(&self, id: SlotId) -> Result<usize, usize> {
+        let within = self.bounds(id);
+        let from = within.start;
+        let found = self.places[within].binary_search_by_key(&id, |(id, _)| *id);
+        found.map(|place| from + place).map_err(|place| from + place)
+    }
+
+    /// Between which places it is. Ids differ by one at least, so the distances to the first and to the last bound them; where no row
+    /// is gone, they name the place.
+    fn bounds(&self, id: SlotId) -> Range<usize> {
+        let places = self.places.len();
         let (Some((first, _)), Some((last, _))) = (self.places.first(), self.places.last()) else {
-            return Err(0);
+            return 0..0;
         };
         if id > *last {
-            return Err(self.places.len());
+            return places..places;
         }
         let back = usize::try_from(last.0 - id.0).unwrap_or(usize::MAX);
-        let from = self.places.len().saturating_sub(back).saturating_sub(1);
+        let from = places.saturating_sub(back).saturating_sub(1);
         let ahead = usize::try_from(id.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
-        let to = ahead.saturating_add(1).min(self.places.len());
-        let found = self.places[from..to].binary_search_by_key(&id, |(id, _)| *id);
-        found.map(|place| from + place).map_err(|place| from + place)
+        from..ahead.saturating_add(1).min(places)
     }
 }
 
@@ -157,5 +166,41 @@ mod tests {
         }
         assert!(table.places.len() <= SWEEP.max(2 * table.len() + 1), "empty places are swept");
         assert!(table.into_iter().eq(map.into_values()));
+    }
+    #[test]
+    fn where_no_row_is_gone_a_row_is_found_without_a_search() {
+        let mut table = Table::default();
+        (10..110).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
+        for id in 10..110 {
+            let place = (id - 10) as usize;
+            assert_eq!(table.bounds(SlotId(id)), place..place + 1);
+        }
+        // And then from whichever end is nearer.
+        (40..60).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
+        (0..11).for_each(|id| assert_eq!(table.remove(SlotId(109 - id)), Some(())));
+        assert_eq!((table.bounds(SlotId(15)), table.bounds(SlotId(9))), (5..6, 0..1));
+        assert_eq!((table.bounds(SlotId(110)), table.bounds(SlotId(109))), (100..100, 99..100));
+    }
+
+    #[test]
+    fn empty_places_are_swept_when_they_are_more_than_the_rows() {
+        let full = |rows: u64| {
+            let mut table = Table::default();
+            (0..rows).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
+            table
+        };
+        let mut table = full(100);
+        (0..50).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
+        assert_eq!((table.len(), table.places.len()), (50, 100), "as many as there are rows");
+        table.remove(SlotId(50));
+        assert_eq!((table.len(), table.places.len()), (49, 49));
+        assert!((98..100).contains(&table.places.capacity()), "with room for as many again");
+
+        let mut few = full(SWEEP as u64 - 1);
+        (1..SWEEP as u64 - 1).for_each(|id| assert_eq!(few.remove(SlotId(id)), Some(())));
+        assert_eq!((few.len(), few.places.len()), (1, SWEEP - 1), "too few to be worth it");
+        let mut enough = full(SWEEP as u64);
+        (0..SWEEP as u64 / 2 + 1).for_each(|id| assert_eq!(enough.remove(SlotId(id)), Some(())));
+        assert_eq!(enough.places.len(), SWEEP / 2 - 1);
     }
 }
