@@ -28,16 +28,10 @@ impl<T> Table<T> {
 
     /// Puts a row in its place; answers the one that was there.
     pub(crate) fn insert(&mut self, id: SlotId, row: T) -> Option<T> {
-        let before = match self.places.last() {
-            Some((last, _)) if *last >= id => match self.find(id) {
-                Ok(place) => self.places[place].1.replace(row),
-                Err(place) => {
-                    self.places.insert(place, (id, Some(row)));
-                    None
-                }
-            },
-            _ => {
-                self.places.push((id, Some(row)));
+        let before = match self.find(id) {
+            Ok(place) => self.places[place].1.replace(row),
+            Err(place) => {
+                self.places.insert(place, (id, Some(row)));
                 None
             }
         };
