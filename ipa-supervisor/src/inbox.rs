@@ -307,6 +307,21 @@ mod tests {
         assert_eq!((lanes.in_line, lanes.free), (0, 1), "nobody stands in line, so the place is anybody's");
     }
 
+    #[tokio::test]
+    async fn a_place_that_was_handed_to_one_who_left_is_the_next_ones() {
+        let inbox: Inbox<u32, 1> = Inbox::new(1);
+        inbox.push_bounded(0, 1).await.unwrap();
+        {
+            let mut leaves = std::pin::pin!(inbox.push_bounded(0, 2));
+            assert!(futures_poll(leaves.as_mut()).await.is_none());
+            assert_eq!(inbox.try_pop(), Some(1));
+        }
+        assert!(matches!(inbox.try_push_bounded(0, 3), Ok(())));
+        assert!(matches!(inbox.try_push_bounded(0, 4), Err(Refused::Full(4))));
+        assert_eq!(inbox.try_pop(), Some(3));
+        assert_eq!(inbox.lanes.lock().free, 1);
+    }
+
     #[test]
     fn a_place_that_was_freed_on_the_way_to_the_line_is_found_there() {
         let inbox: Inbox<u32, 1> = Inbox::new(2);
