@@ -525,3 +525,24 @@ async fn weak_leases() {
     supervisor.terminate_child("a").await.unwrap();
     assert!(weak.upgrade().is_none());
 }
+
+/// For whoever looks for what keeps a child from ending.
+#[tokio::test]
+async fn a_lease_shows_how_many_hold_it() {
+    let (leases, mut leased) = mpsc::unbounded_channel();
+    let spec = ChildSpec::task("held", move |cx| {
+        let _ = leases.send(cx.lease());
+        async move { drop(cx.stopped().await) }
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    let lease = leased.recv().await.unwrap();
+    let weak = lease.downgrade();
+    let holders = |shown: String| shown.split_once("holders: ").unwrap().1.chars().next().unwrap();
+    let before = holders(format!("{lease:?}"));
+    assert_eq!(holders(format!("{weak:?}")), before);
+    let other = lease.clone();
+    assert_eq!(holders(format!("{weak:?}")) as u32, before as u32 + 1);
+    drop((lease, other));
+    supervisor.shutdown().await.unwrap();
+    assert_eq!(format!("{weak:?}"), "WeakLease { holders: 0, .. }");
+}
