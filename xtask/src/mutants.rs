@@ -2,8 +2,8 @@
 //!
 //! cargo-mutants changes one thing at a time and runs the tests; a change that none notices is a survivor. Without a shard: the machine
 //! to the end, against its tests that need no runtime. With `--shard K/N`: a part of the loops around it and of the lease, against all
-//! tests of their crate, which take longer. A survivor that is meant to stay is to be listed in `.cargo/mutants.toml` with its reason;
-//! there is none so far.
+//! tests of their crate, which take longer. A change that makes no difference that a test could see is left out, in `.cargo/mutants.toml`,
+//! with the reason.
 
 use std::process::{Command, Stdio};
 
