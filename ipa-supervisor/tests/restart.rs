@@ -425,6 +425,29 @@ async fn panics_in_drops_are_the_childs() {
     assert_eq!(begun.elapsed(), ms(0));
 }
 
+/// A nested supervisor that gives up tells its parent why.
+#[tokio::test(start_paused = true)]
+async fn a_nested_supervisor_says_why_it_gave_up() {
+    let (observer, mut notes) = noting();
+    let nested = || {
+        let fails =
+            ChildSpec::task("fails", |_cx| async { Err::<(), ipa_supervisor::BoxError>("always".into()) });
+        Supervisor::builder().intensity(RestartIntensity::new(0, ms(1000))).child(fails)
+    };
+    let spec = ChildSpec::supervisor("nested", nested).restart(Restart::Temporary);
+    let supervisor = Supervisor::builder().observer(observer).child(spec).start().await.unwrap();
+    let reason = loop {
+        if let Note::Exited { reason, .. } = notes.recv().await.unwrap() {
+            break reason;
+        }
+    };
+    assert!(
+        matches!(&reason, ExitReason::Shutdown(Cause::Intensity { child, .. }) if child.as_str() == "fails"),
+        "{reason}"
+    );
+    supervisor.shutdown().await.unwrap();
+}
+
 struct Held {
     _bomb: Option<Bomb>,
 }
