@@ -5,6 +5,7 @@
 //! each incarnation, so that all of its parts are one allocation.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::log;
 use crate::machine::ChildRef;
@@ -25,6 +26,8 @@ pub(crate) struct Control {
     pub(crate) tasks: Tasks,
     /// Its entry in the supervisor's directory, until its task ends.
     entry: Mutex<Option<Arc<dyn Entry>>>,
+    /// Whether its `run` has awaited anything.
+    has_waited: AtomicBool,
     /// Where it is said that the child is alive, if anybody wants to know.
     pub(crate) pulse: Option<Box<Pulse>>,
 }
@@ -39,6 +42,7 @@ impl Control {
             stop: StopRequest::new(),
             tasks: Tasks::default(),
             entry: Mutex::new(None),
+            has_waited: AtomicBool::new(false),
             pulse,
         }
     }
@@ -50,6 +54,16 @@ impl Control {
 
     pub(crate) fn entry(&self) -> Option<Arc<dyn Entry>> {
         self.entry.lock().clone()
+    }
+
+    /// Its `run` awaits something.
+    pub(crate) fn waits(&self) {
+        // Read when the incarnation has ended, of which the supervisor is told through its inbox: that orders the two.
+        self.has_waited.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_waited(&self) -> bool {
+        self.has_waited.load(Ordering::Relaxed)
     }
 
     /// The task has ended: what it has spawned is aborted, its entry goes.

@@ -357,6 +357,7 @@ impl Driver {
                 stop_mode: policy.stop_mode,
                 shutdown: policy.shutdown,
                 terminate_after_panic: policy.terminate_after_panic,
+                steps_back: !slot.running.as_ref().is_some_and(|last| last.control.has_waited()),
             },
         };
         let task = spawn(CURRENT.scope(control.clone(), body.live())).abort_handle();

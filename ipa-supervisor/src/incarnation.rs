@@ -38,6 +38,8 @@ pub(crate) struct Manner {
     pub(crate) stop_mode: StopMode,
     pub(crate) shutdown: Shutdown,
     pub(crate) terminate_after_panic: bool,
+    /// Whether the child lets its worker go once before it runs: its last run, if there was one, has not awaited anything.
+    pub(crate) steps_back: bool,
 }
 
 impl Body {
@@ -79,8 +81,9 @@ impl Body {
             return false;
         }
         // The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
-        // once would hold up the answer to its own start. So the worker is let go once, where there are others to go on.
-        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        // once would hold up the answer to its own start, and the supervisor. So the worker is let go once, where there are others to go
+        // on. Not by a child whose last run has awaited something: this would be most of the time that its restart takes.
+        if self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             yield_now().await;
         }
         true
@@ -114,8 +117,10 @@ impl Body {
         let mut cx = self.cx.clone();
         let mut init = Call::new(child.init(&mut cx));
         let ended = match self.manner.stop_mode {
-            StopMode::CooperativeInit => Either::Done(init.finish().await),
-            StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
+            StopMode::CooperativeInit => Either::Done(init.finish(|| ()).await),
+            StopMode::Drop | StopMode::Cooperative => {
+                init.finish_or_stop(self.cx.stop_request(), || ()).await
+            }
         };
         match ended {
             Either::Done(Ok(Ok(Init::Ready))) => Ok(()),
@@ -148,8 +153,10 @@ impl Body {
         let mut cx = self.cx.clone();
         let mut run = Call::new(child.run(&mut cx));
         let ended = match self.manner.stop_mode {
-            StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
-            StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
+            StopMode::Drop => run.finish_or_stop(self.cx.stop_request(), || self.cx.control().waits()).await,
+            StopMode::Cooperative | StopMode::CooperativeInit => {
+                Either::Done(run.finish(|| self.cx.control().waits()).await)
+            }
         };
         match ended {
             Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
@@ -179,11 +186,13 @@ impl Body {
             let mut terminate = Call::new(child.terminate(&mut cx, &reason));
             let ended = match bound {
                 // Boxed: a timer that few will need would otherwise have its room in the task of every child.
-                Shutdown::Timeout(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
-                    Ok(ended) => Some(ended),
-                    Err(_late) => terminate.cancel().err().map(Err),
-                },
-                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish().await),
+                Shutdown::Timeout(bound) => {
+                    match Box::pin(time::timeout(bound, terminate.finish(|| ()))).await {
+                        Ok(ended) => Some(ended),
+                        Err(_late) => terminate.cancel().err().map(Err),
+                    }
+                }
+                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish(|| ()).await),
             };
             drop(terminate);
             match ended {
@@ -248,23 +257,31 @@ impl<'a, T> Call<'a, T> {
         }
     }
 
-    /// Runs the call to its end.
-    async fn finish(&mut self) -> Result<T, ExitReason> {
-        let result = poll_fn(|cx| self.poll(cx)).await;
+    /// Runs the call to its end. `waits` is called whenever it has to wait.
+    async fn finish(&mut self, waits: impl Fn()) -> Result<T, ExitReason> {
+        let result = poll_fn(|cx| self.poll_or(cx, &waits)).await;
         self.cancel().and(result)
     }
 
     /// Runs the call to its end, or drops it as soon as the child is asked to stop. For the incarnation's own task.
-    async fn finish_or_stop(&mut self, stop: &StopRequest) -> Either<T> {
+    async fn finish_or_stop(&mut self, stop: &StopRequest, waits: impl Fn()) -> Either<T> {
         let ended = poll_fn(|cx| match stop.poll(cx) {
             Poll::Ready(cause) => Poll::Ready(Either::Stopped(cause.clone())),
-            Poll::Pending => self.poll(cx).map(Either::Done),
+            Poll::Pending => self.poll_or(cx, &waits).map(Either::Done),
         })
         .await;
         match (self.cancel(), ended) {
             (Ok(()), ended) => ended,
             (Err(reason), _) => Either::Done(Err(reason)),
         }
+    }
+
+    fn poll_or(&mut self, cx: &mut task::Context<'_>, waits: impl Fn()) -> Poll<Result<T, ExitReason>> {
+        let polled = self.poll(cx);
+        if polled.is_pending() {
+            waits();
+        }
+        polled
     }
 
     /// Drops what is left of the call.

@@ -227,6 +227,35 @@ async fn a_child_that_blocks_at_once_has_started() {
     supervisor.shutdown().await.unwrap();
 }
 
+/// RT-01 nor does it hold up its supervisor when it is restarted and does the same again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_blocks_at_once_again_holds_up_nobody() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (runs, mut ran) = tokio::sync::mpsc::unbounded_channel();
+    let spec = ChildSpec::task("b", move |_cx| {
+        let (released, runs) = (released.clone(), runs.clone());
+        async move {
+            runs.send(()).unwrap();
+            match released.lock().unwrap().recv() {
+                Ok(()) => Err(BoxError::from("to be run again")),
+                Err(_) => Ok(()),
+            }
+        }
+    });
+    let supervisor = tokio::spawn(Supervisor::builder().child(spec.restart(Restart::Transient)).start())
+        .await
+        .unwrap()
+        .unwrap();
+    ran.recv().await.unwrap();
+    release.send(()).unwrap();
+    ran.recv().await.unwrap();
+    let child = supervisor.which_child("b").await.unwrap().unwrap();
+    assert_eq!((child.state, child.restarts), (ChildState::Running, 1));
+    drop(release);
+    supervisor.shutdown().await.unwrap();
+}
+
 /// CR-02 silence is not looked at any more when `run` is over: `terminate` has its own time, and what has finished stays finished.
 #[tokio::test(start_paused = true)]
 async fn a_long_terminate_is_no_silence() {
