@@ -61,7 +61,11 @@ impl Keeper for Ours {
     }
 }
 
-pub struct Bare(Arc<Names<Value>>, #[expect(dead_code, reason = "names live by it")] Vec<Name<Value>>, Value);
+pub struct Bare(
+    Arc<Names<Arc<str>, Value>>,
+    #[expect(dead_code, reason = "names live by it")] Vec<Name<Arc<str>, Value>>,
+    Value,
+);
 
 impl Keeper for Bare {
     type Value = Value;
