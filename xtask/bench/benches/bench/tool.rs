@@ -1,6 +1,7 @@
 //! What measurements share: a runtime, many at once, resident memory.
 
 use std::future::Future;
+use std::ops::Range;
 use std::time::Instant;
 
 /// A runtime as everybody here gets it: two workers.
@@ -13,9 +14,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// Does `count` of something, so many at a time, each on a task of the callers'; microseconds for each.
+/// Does something with each of a range, so many at a time, each on a task of the callers'; microseconds for each.
 pub async fn each<F, R>(
-    count: usize,
+    range: Range<usize>,
     in_flight: usize,
     make: impl Fn(usize) -> F + Clone + Send + 'static,
 ) -> f64
@@ -23,12 +24,13 @@ where
     F: Future<Output = R> + Send,
     R: Send + 'static,
 {
+    let count = range.len();
     let begun = Instant::now();
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..in_flight.min(count) {
-        let make = make.clone();
+        let (make, range) = (make.clone(), range.clone());
         callers.spawn(async move {
-            for n in (caller..count).step_by(in_flight) {
+            for n in range.skip(caller).step_by(in_flight) {
                 make(n).await;
             }
         });

@@ -105,7 +105,7 @@ const ALONE: usize = 5_000;
 
 async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> f64 {
     let all = children.clone();
-    each(count, in_flight, move |_| {
+    each(0..count, in_flight, move |_| {
         let children = all.clone();
         async move { children.start_idle().await }
     })

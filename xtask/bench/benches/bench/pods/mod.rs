@@ -47,22 +47,20 @@ const IN_FLIGHT: usize = 64;
 
 /// Starts those pods, so many at a time; microseconds for each.
 async fn started<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f64 {
-    let (all, first) = (pods.clone(), which.start);
-    let before = pods.count();
-    let time = each(which.len(), in_flight, move |n| {
+    let (all, before, count) = (pods.clone(), pods.count(), which.len());
+    let time = each(which, in_flight, move |n| {
         let pods = all.clone();
-        async move { pods.start(name(first + n)).await }
+        async move { pods.start(name(n)).await }
     })
     .await;
-    assert_eq!(pods.count() - before, which.len());
+    assert_eq!(pods.count() - before, count);
     time
 }
 
-/// Stops the first pods, 64 at a time; microseconds for each.
-async fn stopped<P: Pods>(pods: &P, count: usize) -> f64 {
-    let all = pods.clone();
-    let before = pods.count();
-    let time = each(count, IN_FLIGHT, move |n| {
+/// Stops those pods, so many at a time; microseconds for each.
+async fn stopped<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f64 {
+    let (all, before, count) = (pods.clone(), pods.count(), which.len());
+    let time = each(which, in_flight, move |n| {
         let pods = all.clone();
         async move { pods.stop(name(n)).await }
     })
@@ -80,7 +78,7 @@ pub fn life<P: Pods>() -> Vec<f64> {
         let bytes = (resident() - before) / PODS as f64;
         let alone = started(&pods, PODS..PODS + 2_000, 1).await;
         let two = started(&pods, PODS + 2_000..PODS + 4_000, 2).await;
-        let stop = stopped(&pods, P::STOPS).await;
+        let stop = stopped(&pods, 0..P::STOPS, IN_FLIGHT).await;
         vec![start, alone, two, bytes, stop]
     })
 }
@@ -99,7 +97,7 @@ async fn among<P: Pods>(count: usize) -> [f64; 4] {
         assert!(black_box(pods.runs(&names[at])));
     }
     let lookup = begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64;
-    let stop = stopped(&pods, count).await;
+    let stop = stopped(&pods, 0..count, IN_FLIGHT).await;
     [start, stop, lookup, bytes]
 }
 

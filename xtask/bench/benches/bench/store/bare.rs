@@ -1,8 +1,8 @@
 //! The limit: rusqlite with the same schema and the same grouping, written by hand.
 //!
 //! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas; the
-//! stream's version read and written once a group; reads on connections of their own, on tokio's blocking pool, into a struct of the same
-//! fields. It does not: ids that are looked at for retries, expected versions, refusals within a group, subscriptions, checks of what
+//! stream's version read and written once a group; reads on four connections of their own, on tokio's blocking pool, into a struct of the
+//! same fields. It does not: ids that are looked at for retries, expected versions, refusals within a group, subscriptions, checks of what
 //! is read, opening after a crash.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ipa_eventstore::{Json, SqliteEventStore};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use super::{DATA, Step, Store};
@@ -30,8 +30,13 @@ struct Request {
 pub struct Bare {
     path: PathBuf,
     queue: mpsc::Sender<Request>,
+    /// As many at a time as there are connections.
+    slots: Arc<Semaphore>,
     readers: Arc<Mutex<Vec<Connection>>>,
 }
+
+/// How many connections read, as in ours.
+const READERS: usize = 4;
 
 /// An event as it is read.
 #[expect(dead_code, reason = "what is read is handed on, and not looked at here")]
@@ -116,14 +121,15 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
 impl Bare {
     async fn with_reader<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Connection) -> T + Send + 'static,
+        read: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> T {
-        let (readers, path) = (self.readers.clone(), self.path.clone());
+        let slot = self.slots.clone().acquire_owned().await.expect("nobody closes it");
+        let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().pop();
-            let mut connection = idle.unwrap_or_else(|| connect(&path));
-            let result = read(&mut connection);
+            let connection = readers.lock().pop().expect("as many as slots");
+            let result = read(&connection);
             readers.lock().push(connection);
+            drop(slot);
             result
         })
         .await
@@ -144,17 +150,19 @@ impl Store for Bare {
         let (queue, requests) = mpsc::channel();
         let connection = connect(&path);
         std::thread::spawn(move || write(connection, &requests));
-        Self { path, queue, readers: Arc::default() }
+        let readers = (0..READERS).map(|_| connect(&path)).collect();
+        Self { path, queue, slots: Arc::new(Semaphore::new(READERS)), readers: Arc::new(Mutex::new(readers)) }
     }
 
-    async fn create(&self, n: usize) {
-        self.with_reader(move |connection| {
-            connection.busy_timeout(Duration::from_secs(5)).expect("it is set");
-            connection
+    async fn create(&self, streams: usize) {
+        let mut connection = connect(&self.path);
+        let transaction = connection.transaction().expect("it begins");
+        for n in 0..streams {
+            transaction
                 .execute("INSERT INTO streams (name, type, version, created_at, updated_at) VALUES (?1, 'task', 0, 0, 0)", [name(n)])
                 .expect("the stream is new");
-        })
-        .await;
+        }
+        transaction.commit().expect("it is committed");
     }
 
     async fn append(&self, n: usize, events: usize) {
