@@ -1,19 +1,29 @@
-//! task-supervisor: tasks that are added to a running supervisor, with no delay before a restart.
+//! task-supervisor: tasks that are added to a running supervisor, with no delay before a restart. One says itself when
+//! it is up, as its supervisor answers before that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use task_supervisor::{CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult};
+use tokio::sync::oneshot;
 
 use super::{Child, Children};
 
 #[derive(Clone)]
-struct Task(Option<Arc<Child>>);
+struct Task {
+    child: Option<Arc<Child>>,
+    /// Told when it is up for the first time.
+    up: Arc<Mutex<Option<oneshot::Sender<()>>>>,
+}
 
 impl SupervisedTask for Task {
     async fn run(self, cancel: CancellationToken) -> TaskResult {
-        match self.0 {
+        if let Some(up) = self.up.lock().take() {
+            let _ = up.send(());
+        }
+        match self.child {
             Some(child) => match cancel.run_until_cancelled(child.run()).await {
                 Some(ended) => Ok(ended?),
                 None => Ok(()),
@@ -35,7 +45,10 @@ pub struct TaskSupervisor {
 impl TaskSupervisor {
     async fn spawn(&self, child: Option<Arc<Child>>) {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        self.supervisor.add_task(&name, Task(child)).await.expect("the child comes up");
+        let (up, is_up) = oneshot::channel();
+        let task = Task { child, up: Arc::new(Mutex::new(Some(up))) };
+        self.supervisor.add_task(&name, task).await.expect("the child is taken");
+        is_up.await.expect("the child comes up");
     }
 }
 
