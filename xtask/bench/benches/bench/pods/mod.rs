@@ -13,6 +13,8 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
 
+use ipa_bench::numbers::Spread;
+
 use crate::tool::{block_on, each, name, resident};
 
 pub use actix::{Actix, arbiters};
@@ -83,58 +85,66 @@ pub fn life<P: Pods>() -> Vec<f64> {
     })
 }
 
-/// Microseconds to start and to stop a pod, nanoseconds to find one, among so many; resident bytes of each.
-async fn among<P: Pods>(count: usize) -> [f64; 4] {
-    let before = resident();
-    let pods = P::new().await;
-    let start = started(&pods, 0..count, IN_FLIGHT).await;
-    let bytes = (resident() - before) / count as f64;
+/// Microseconds to start and to stop a pod, nanoseconds to find one, among so many that run: medians of several turns, in each of which
+/// a thousand more come and go. The first turns are not counted, so that at every size memory is used again that was in use before.
+async fn among<P: Pods>(pods: &P, count: usize) -> [f64; 3] {
+    const MORE: usize = 1_000;
+    const WARM_UP: usize = 5;
+    const TURNS: usize = 20;
+    const LOOKUPS: usize = 20_000;
     let names: Vec<String> = (0..count).map(name).collect();
-    let begun = Instant::now();
     let mut at = 0;
-    for _ in 0..LOOKUPS {
-        at = (at + 7_919) % count;
-        assert!(black_box(pods.runs(&names[at])));
+    let mut turns = [const { Vec::new() }; 3];
+    for turn in 0..WARM_UP + TURNS {
+        let start = started(pods, count..count + MORE, IN_FLIGHT).await;
+        let begun = Instant::now();
+        for _ in 0..LOOKUPS {
+            at = (at + 7_919) % count;
+            assert!(black_box(pods.runs(&names[at])));
+        }
+        let lookup = begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64;
+        let stop = stopped(pods, count..count + MORE, IN_FLIGHT).await;
+        if turn >= WARM_UP {
+            turns.iter_mut().zip([start, stop, lookup]).for_each(|(all, time)| all.push(time));
+        }
     }
-    let lookup = begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64;
-    let stop = stopped(&pods, 0..count, IN_FLIGHT).await;
-    [start, stop, lookup, bytes]
-}
-
-const LOOKUPS: usize = 200_000;
-
-/// The best of several times as many of the small ones as make up ten thousand: what is short is drowned in noise.
-async fn among_few<P: Pods>() -> [f64; 4] {
-    among::<P>(1_000).await;
-    let mut best = [f64::INFINITY; 4];
-    for _ in 0..10 {
-        let new = among::<P>(1_000).await;
-        best = std::array::from_fn(|n| best[n].min(new[n]));
-    }
-    best
+    turns.map(|times| Spread::of(&times).expect("there were turns").median)
 }
 
 /// How many times longer start, stop and lookup take among 10,000 and 100,000 pods than among 1,000; bytes of 100,000.
 pub fn growth<P: Pods>() -> Vec<f64> {
+    const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
     block_on(async {
-        let few = among_few::<P>().await;
-        let many = among::<P>(100_000).await;
-        let some = among::<P>(10_000).await;
-        let grown = |n: usize| [some[n] / few[n], many[n] / few[n]];
-        [0, 1, 2].into_iter().flat_map(grown).chain([many[3]]).collect()
+        let before = resident();
+        let pods = P::new().await;
+        let (mut times, mut running, mut bytes) = (Vec::new(), 0, 0.0);
+        for size in SIZES {
+            started(&pods, running..size, IN_FLIGHT).await;
+            running = size;
+            bytes = (resident() - before) / size as f64;
+            times.push(among(&pods, size).await);
+        }
+        let grown = |n: usize| [times[1][n] / times[0][n], times[2][n] / times[0][n]];
+        [0, 1, 2].into_iter().flat_map(grown).chain([bytes]).collect()
     })
 }
 
 /// A million pods: how many times longer start, stop and lookup take than among 1,000; seconds until all are up, gigabytes, seconds
 /// until all are gone.
 pub fn million<P: Pods>() -> Vec<f64> {
+    const FEW: usize = 1_000;
     const MILLION: usize = 1_000_000;
     block_on(async {
-        // The memory of the million first: what a thousand leave behind would be counted as theirs.
-        let all = among::<P>(MILLION).await;
-        let few = among_few::<P>().await;
-        let [start, stop, lookup, bytes] = all;
-        let grown = [start / few[0], stop / few[1], lookup / few[2]];
-        grown.into_iter().chain([start, bytes * MILLION as f64 / 1e9, stop]).collect()
+        let before = resident();
+        let pods = P::new().await;
+        started(&pods, 0..FEW, IN_FLIGHT).await;
+        let few = among(&pods, FEW).await;
+        // Microseconds for each of a million are seconds for all.
+        let up = started(&pods, FEW..MILLION, IN_FLIGHT).await;
+        let memory = resident() - before;
+        let many = among(&pods, MILLION).await;
+        let down = stopped(&pods, 0..MILLION, IN_FLIGHT).await;
+        let grown = [0, 1, 2].map(|n| many[n] / few[n]);
+        grown.into_iter().chain([up, memory / 1e9, down]).collect()
     })
 }
