@@ -101,14 +101,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Drop for Name<K, V> {
 /// A mailbox that costs nothing while it is empty.
 #[derive(Default)]
 pub struct Mailbox {
-    queue: Mutex<VecDeque<(u64, oneshot::Sender<u64>)>>,
-    stopped: Mutex<bool>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    questions: VecDeque<(u64, oneshot::Sender<u64>)>,
+    stopped: bool,
 }
 
 impl Mailbox {
     fn stop(&self) {
-        *self.stopped.lock() = true;
+        self.waiting.lock().stopped = true;
         self.wake.notify_one();
     }
 }
@@ -119,10 +124,14 @@ type Factory = Box<dyn Fn(Arc<Mailbox>, oneshot::Sender<()>) -> JoinHandle<()> +
 async fn echo(mailbox: Arc<Mailbox>, up: oneshot::Sender<()>) {
     let _ = up.send(());
     loop {
-        while let Some((number, reply)) = { mailbox.queue.lock().pop_front() } {
+        let (questions, stopped) = {
+            let mut waiting = mailbox.waiting.lock();
+            (std::mem::take(&mut waiting.questions), waiting.stopped)
+        };
+        for (number, reply) in questions {
             let _ = reply.send(number);
         }
-        if *mailbox.stopped.lock() {
+        if stopped {
             return;
         }
         mailbox.wake.notified().await;
@@ -132,8 +141,11 @@ async fn echo(mailbox: Arc<Mailbox>, up: oneshot::Sender<()>) {
 #[derive(Clone)]
 pub struct Bare {
     pods: Arc<Names<Arc<str>, Arc<Pod>>>,
-    children: Arc<Names<Arc<str>, Arc<Mailbox>>>,
+    children: Arc<Names<ChildName, Arc<Mailbox>>>,
 }
+
+/// The pod's, and which of its children.
+type ChildName = (Arc<str>, &'static str);
 
 /// What others see of a pod.
 #[derive(Default)]
@@ -146,14 +158,14 @@ pub struct Pod {
 struct Running {
     factory: Factory,
     mailbox: Arc<Mailbox>,
-    name: Option<Name<Arc<str>, Arc<Mailbox>>>,
+    name: Option<Name<ChildName, Arc<Mailbox>>>,
     task: JoinHandle<()>,
 }
 
 impl Bare {
-    async fn up(&self, id: &str, child: &str, factory: Factory) -> Running {
+    async fn up(&self, id: &Arc<str>, child: &'static str, factory: Factory) -> Running {
         let mailbox = Arc::new(Mailbox::default());
-        let name = self.children.take(format!("{id}/{child}").into(), mailbox.clone());
+        let name = self.children.take((id.clone(), child), mailbox.clone());
         let (up, is_up) = oneshot::channel();
         let task = factory(mailbox.clone(), up);
         is_up.await.expect("the child comes up");
