@@ -2,7 +2,8 @@
 //!
 //! It does: a name for the pod, taken before anything starts, and one for each child, in sharded maps, as guards; children from
 //! factories that can make them again; started in order, each awaited until it is up; a start that is answered when all are; a child that
-//! panics or fails is noticed and made again; stopped in reverse, each awaited; a stop that is answered when all is gone. It does not:
+//! panics or fails is noticed and made again; stopped in reverse, each awaited; a stop that is answered when all is gone; a pod that
+//! panics itself lets its children stop and its names go, and whoever waits for its stop is told. It does not:
 //! restart limits, deadlines, kills, stuck children, events, metadata, dynamic children, errors with a cause.
 
 use std::borrow::Borrow;
@@ -150,24 +151,60 @@ type ChildName = (Arc<str>, &'static str);
 /// What others see of a pod.
 #[derive(Default)]
 pub struct Pod {
-    active: Mutex<bool>,
+    status: Mutex<Status>,
     stop: Notify,
-    gone: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+#[derive(Default)]
+struct Status {
+    active: bool,
+    gone: bool,
+    /// Who waits until it is gone.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// As long as the pod's task is there. Whichever way that ends, nobody waits for ever; of one that has panicked nobody is told that it
+/// has stopped.
+struct Life(Arc<Pod>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut status = self.0.status.lock();
+            status.active = false;
+            status.gone = true;
+            std::mem::take(&mut status.waiting)
+        };
+        if !std::thread::panicking() {
+            for waiting in waiting {
+                let _ = waiting.send(());
+            }
+        }
+    }
+}
+
+/// The child stops when this is dropped, by a panic of its pod, too.
+struct Owned(Arc<Mailbox>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 struct Running {
     factory: Factory,
-    mailbox: Arc<Mailbox>,
-    name: Option<Name<ChildName, Arc<Mailbox>>>,
+    mailbox: Owned,
+    name: Name<ChildName, Arc<Mailbox>>,
     task: JoinHandle<()>,
 }
 
 impl Bare {
     async fn up(&self, id: &Arc<str>, child: &'static str, factory: Factory) -> Running {
-        let mailbox = Arc::new(Mailbox::default());
-        let name = self.children.take((id.clone(), child), mailbox.clone());
+        let mailbox = Owned(Arc::default());
+        let name = self.children.take((id.clone(), child), mailbox.0.clone()).expect("the name is free");
         let (up, is_up) = oneshot::channel();
-        let task = factory(mailbox.clone(), up);
+        let task = factory(mailbox.0.clone(), up);
         is_up.await.expect("the child comes up");
         Running { factory, mailbox, name, task }
     }
@@ -179,12 +216,13 @@ impl Bare {
         name: Name<Arc<str>, Arc<Pod>>,
         started: oneshot::Sender<()>,
     ) {
+        let life = Life(pod);
         let mut children = Vec::with_capacity(CHILDREN.len());
         for child in CHILDREN {
             let factory: Factory = Box::new(|mailbox, up| tokio::spawn(echo(mailbox, up)));
             children.push(self.up(&id, child, factory).await);
         }
-        *pod.active.lock() = true;
+        life.0.status.lock().active = true;
         let _ = started.send(());
         loop {
             // The first child that ends, or the stop.
@@ -198,25 +236,22 @@ impl Bare {
             });
             tokio::select! {
                 biased;
-                () = pod.stop.notified() => break,
+                () = life.0.stop.notified() => break,
                 n = ended => {
-                    let child = children.remove(n);
-                    drop(child.name);
-                    children.insert(n, self.up(&id, CHILDREN[n], child.factory).await);
+                    let Running { factory, name, .. } = children.remove(n);
+                    drop(name);
+                    children.insert(n, self.up(&id, CHILDREN[n], factory).await);
                 }
             }
         }
-        *pod.active.lock() = false;
-        while let Some(child) = children.pop() {
-            child.mailbox.stop();
-            let _ = child.task.await;
-            drop(child.name);
+        life.0.status.lock().active = false;
+        while let Some(Running { mailbox, name, task, .. }) = children.pop() {
+            drop(mailbox);
+            let _ = task.await;
+            drop(name);
         }
         drop(name);
-        let gone = std::mem::take(&mut *pod.gone.lock());
-        for waiting in gone {
-            let _ = waiting.send(());
-        }
+        drop(life);
     }
 }
 
@@ -236,7 +271,13 @@ impl Pods for Bare {
     async fn stop(&self, id: String) {
         let pod = self.pods.get(&*id).expect("the pod runs");
         let (gone, is_gone) = oneshot::channel();
-        pod.gone.lock().push(gone);
+        {
+            let mut status = pod.status.lock();
+            if status.gone {
+                return;
+            }
+            status.waiting.push(gone);
+        }
         pod.stop.notify_one();
         is_gone.await.expect("the pod stops");
     }
