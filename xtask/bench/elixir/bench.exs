@@ -96,12 +96,15 @@ defmodule Children do
   def start do
     supervisor = supervisor()
     table = :ets.new(:crashes, [:public])
-    child = fn n -> {:ok, _} = DynamicSupervisor.start_child(supervisor, {Child, {nil, table, n}}) end
     before = Tool.resident()
+    child = fn n -> {:ok, _} = DynamicSupervisor.start_child(supervisor, {Child, {nil, table, n}}) end
     start = Tool.each(0, 50_000, 64, child)
     bytes = (Tool.resident() - before) / 50_000
+    children = List.to_tuple(for {_, child, _, _} <- DynamicSupervisor.which_children(supervisor), do: child)
     alone = Tool.each(50_000, 5_000, 1, child)
-    [start, alone, bytes]
+    two = Tool.each(55_000, 5_000, 2, child)
+    stop = Tool.each(0, 50_000, 64, fn n -> :ok = DynamicSupervisor.terminate_child(supervisor, elem(children, n)) end)
+    [start, alone, two, bytes, stop]
   end
 
   def restarts do

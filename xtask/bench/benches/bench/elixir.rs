@@ -32,7 +32,7 @@ pub fn pods() -> Numbers {
 }
 
 pub fn children() -> Numbers {
-    measure("children", 3)
+    measure("children", 5)
 }
 
 pub fn restarts() -> Numbers {

@@ -14,12 +14,13 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// Does something with each of a range, so many at a time, each on a task of the callers'; microseconds for each.
+/// Does something with each of a range, so many at a time, each on a task of the callers': microseconds for each,
+/// and what came of them.
 pub async fn each<F, R>(
     range: Range<usize>,
     in_flight: usize,
     make: impl Fn(usize) -> F + Clone + Send + 'static,
-) -> f64
+) -> (f64, Vec<R>)
 where
     F: Future<Output = R> + Send,
     R: Send + 'static,
@@ -30,15 +31,16 @@ where
     for caller in 0..in_flight.min(count) {
         let (make, range) = (make.clone(), range.clone());
         callers.spawn(async move {
+            let mut results = Vec::with_capacity(count.div_ceil(in_flight));
             for n in range.skip(caller).step_by(in_flight) {
-                make(n).await;
+                results.push(make(n).await);
             }
+            results
         });
     }
-    while let Some(joined) = callers.join_next().await {
-        joined.expect("a caller does not panic");
-    }
-    begun.elapsed().as_secs_f64() * 1e6 / count as f64
+    let results = callers.join_all().await;
+    let time = begun.elapsed().as_secs_f64() * 1e6 / count as f64;
+    (time, results.into_iter().flatten().collect())
 }
 
 /// Resident memory of this process, in bytes.

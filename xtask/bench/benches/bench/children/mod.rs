@@ -86,24 +86,28 @@ impl Child {
 
 /// Whoever can supervise single children, without a limit of restarts.
 pub trait Children: Clone + Send + Sync + 'static {
+    /// How many children are started; fewer where each takes long.
+    const STARTS: usize = 100_000;
     /// How many restarts of one child are measured; fewer where each takes long.
     const RESTARTS: usize = 3_000;
     /// How many children crash at once; none where that would take minutes.
     const STORM: usize = 10_000;
     /// Whether a child may panic.
     const PANICS: bool = true;
+    /// What a child is known by to whoever started it; it lives as long as that.
+    type Handle: Send + 'static;
     /// With no child.
     fn new() -> impl Future<Output = Self> + Send;
     /// Returns when an idle child is up.
-    fn start_idle(&self) -> impl Future<Output = ()> + Send;
+    fn start_idle(&self) -> impl Future<Output = Self::Handle> + Send;
     /// Returns when the child is up.
-    fn start(&self, child: Arc<Child>) -> impl Future<Output = ()> + Send;
+    fn start(&self, child: Arc<Child>) -> impl Future<Output = Self::Handle> + Send;
+    /// Stops the child for good; returns when it is gone. `false` if that cannot be asked for.
+    fn stop(&self, child: Self::Handle) -> impl Future<Output = bool> + Send;
 }
 
-const COUNT: usize = 30_000;
-const ALONE: usize = 5_000;
-
-async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> f64 {
+/// Starts so many, so many at a time: microseconds for each, and the children.
+async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> (f64, Vec<C::Handle>) {
     let all = children.clone();
     each(0..count, in_flight, move |_| {
         let children = all.clone();
@@ -112,14 +116,28 @@ async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> f
     .await
 }
 
-/// Microseconds to start a child, 64 at once, and by one caller; resident bytes of each.
+/// Stops these, 64 at a time; microseconds for each.
+async fn stopped<C: Children>(children: &C, which: Vec<C::Handle>) -> f64 {
+    let (all, count) = (children.clone(), which.len());
+    let which = Arc::new(Mutex::new(which));
+    let (time, stopped) = each(0..count, 64, move |_| {
+        let (children, next) = (all.clone(), which.lock().pop());
+        async move { children.stop(next.expect("as many as there are")).await }
+    })
+    .await;
+    if stopped.into_iter().all(|stopped| stopped) { time } else { CANNOT }
+}
+
+/// Microseconds to start a child, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once.
 pub fn starts<C: Children>() -> Vec<f64> {
     block_on(async {
         let before = resident();
         let children = C::new().await;
-        let start = started(&children, COUNT, 64).await;
-        let bytes = (resident() - before) / COUNT as f64;
-        vec![start, started(&children, ALONE, 1).await, bytes]
+        let (start, all) = started(&children, C::STARTS, 64).await;
+        let bytes = (resident() - before) / C::STARTS as f64;
+        let (alone, _alone) = started(&children, C::STARTS / 5, 1).await;
+        let (two, _two) = started(&children, C::STARTS / 5, 2).await;
+        vec![start, alone, two, bytes, stopped(&children, all).await]
     })
 }
 
@@ -128,7 +146,7 @@ async fn times<C: Children>(how: How) -> Vec<f64> {
     let children = C::new().await;
     let (runs, mut ran) = mpsc::unbounded_channel();
     let child = Child::new(how, runs);
-    children.start(child.clone()).await;
+    let _handle = children.start(child.clone()).await;
     ran.recv().await.expect("the child runs");
     let mut times = Vec::new();
     for n in 0..C::RESTARTS {
@@ -164,10 +182,10 @@ async fn storm<C: Children>() -> f64 {
     }
     let children = C::new().await;
     let (runs, mut ran) = mpsc::unbounded_channel();
-    let mut all = Vec::with_capacity(C::STORM);
+    let (mut all, mut handles) = (Vec::with_capacity(C::STORM), Vec::with_capacity(C::STORM));
     for _ in 0..C::STORM {
         let child = Child::new(How::Panic, runs.clone());
-        children.start(child.clone()).await;
+        handles.push(children.start(child.clone()).await);
         all.push(child);
     }
     for _ in 0..C::STORM {

@@ -43,17 +43,21 @@ pub struct TaskSupervisor {
 }
 
 impl TaskSupervisor {
-    async fn spawn(&self, child: Option<Arc<Child>>) {
+    /// The child's name.
+    async fn spawn(&self, child: Option<Arc<Child>>) -> String {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let (up, is_up) = oneshot::channel();
         let task = Task { child, up: Arc::new(Mutex::new(Some(up))) };
         self.supervisor.add_task(&name, task).await.expect("the child is taken");
         is_up.await.expect("the child comes up");
+        name
     }
 }
 
 impl Children for TaskSupervisor {
     const RESTARTS: usize = 200;
+
+    type Handle = String;
 
     async fn new() -> Self {
         let supervisor = SupervisorBuilder::new()
@@ -64,11 +68,15 @@ impl Children for TaskSupervisor {
         Self { supervisor, next: Arc::default() }
     }
 
-    async fn start_idle(&self) {
-        self.spawn(None).await;
+    async fn start_idle(&self) -> String {
+        self.spawn(None).await
     }
 
-    async fn start(&self, child: Arc<Child>) {
-        self.spawn(Some(child)).await;
+    async fn start(&self, child: Arc<Child>) -> String {
+        self.spawn(Some(child)).await
+    }
+
+    async fn stop(&self, child: String) -> bool {
+        self.supervisor.kill_task(&child).await.is_ok()
     }
 }

@@ -50,7 +50,7 @@ const IN_FLIGHT: usize = 64;
 /// Starts those pods, so many at a time; microseconds for each.
 async fn started<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f64 {
     let (all, before, count) = (pods.clone(), pods.count(), which.len());
-    let time = each(which, in_flight, move |n| {
+    let (time, _) = each(which, in_flight, move |n| {
         let pods = all.clone();
         async move { pods.start(name(n)).await }
     })
@@ -62,7 +62,7 @@ async fn started<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f6
 /// Stops those pods, so many at a time; microseconds for each.
 async fn stopped<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f64 {
     let (all, before, count) = (pods.clone(), pods.count(), which.len());
-    let time = each(which, in_flight, move |n| {
+    let (time, _) = each(which, in_flight, move |n| {
         let pods = all.clone();
         async move { pods.stop(name(n)).await }
     })

@@ -65,7 +65,7 @@ async fn append<S: Store>(appenders: usize, appends: usize, batch: usize) -> f64
     let directory = directory();
     let store: S = with_streams(&directory, appenders).await;
     let all = store.clone();
-    let micros = each(0..appends, appenders, move |n| {
+    let (micros, _) = each(0..appends, appenders, move |n| {
         let store = all.clone();
         async move { store.append(n % appenders, batch).await }
     })
@@ -137,7 +137,7 @@ pub fn pods<S: Store>() -> Vec<f64> {
             async move { S::start(&pods, n).await }
         };
         each(0..WARM_UP, 256, start.clone()).await;
-        let micros = each(WARM_UP..WARM_UP + PODS, 256, start).await;
+        let (micros, _) = each(WARM_UP..WARM_UP + PODS, 256, start).await;
         for n in [0, WARM_UP + PODS - 1] {
             assert_eq!(store.read(n).await, 1);
         }
