@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, async_trait,
-    call,
-};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call};
 
 use super::{Child, Children};
 
@@ -16,7 +13,6 @@ pub struct Crash;
 /// The child, idle if there is none to tell of its runs.
 pub struct Actress(pub Option<Arc<Child>>);
 
-#[async_trait]
 impl Actor for Actress {
     type Msg = Crash;
     type State = ();
@@ -61,7 +57,6 @@ async fn start(
     Ok(started.get_cell())
 }
 
-#[async_trait]
 impl Actor for Supervisor {
     type Msg = Ask;
     type State = Running;
