@@ -22,7 +22,7 @@ use crate::tool::name;
 
 struct Request {
     stream: String,
-    events: Vec<(Uuid, String)>,
+    events: Vec<(Uuid, Json)>,
     stored: oneshot::Sender<()>,
 }
 
@@ -30,6 +30,7 @@ struct Request {
 pub struct Bare {
     path: PathBuf,
     queue: mpsc::Sender<Request>,
+    data: Json,
     /// As many at a time as there are connections.
     slots: Arc<Semaphore>,
     readers: Arc<Mutex<Vec<Connection>>>,
@@ -101,7 +102,7 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
                 for (id, data) in &group[at].1.events {
                     version += 1;
                     insert
-                        .execute(params![key, version, id.as_bytes().as_slice(), now, data])
+                        .execute(params![key, version, id.as_bytes().as_slice(), now, data.get()])
                         .expect("it is inserted");
                 }
                 at += 1;
@@ -151,7 +152,14 @@ impl Store for Bare {
         let connection = connect(&path);
         std::thread::spawn(move || write(connection, &requests));
         let readers = (0..READERS).map(|_| connect(&path)).collect();
-        Self { path, queue, slots: Arc::new(Semaphore::new(READERS)), readers: Arc::new(Mutex::new(readers)) }
+        let data = Json::parse(DATA).expect("it is JSON");
+        Self {
+            path,
+            queue,
+            data,
+            slots: Arc::new(Semaphore::new(READERS)),
+            readers: Arc::new(Mutex::new(readers)),
+        }
     }
 
     async fn create(&self, streams: usize) {
@@ -167,7 +175,7 @@ impl Store for Bare {
 
     async fn append(&self, n: usize, events: usize) {
         let (stored, is_stored) = oneshot::channel();
-        let events = (0..events).map(|_| (Uuid::now_v7(), DATA.to_owned())).collect();
+        let events = (0..events).map(|_| (Uuid::now_v7(), self.data.clone())).collect();
         self.queue.send(Request { stream: name(n), events, stored }).expect("the writer lives");
         is_stored.await.expect("the events are stored");
     }
@@ -259,12 +267,20 @@ fn page(connection: &Connection, stream: &str, after: i64) -> Vec<Event> {
         Ok(row.get_ref(at)?.as_str_or_null()?.map(Arc::from))
     };
     let json = |text: &str| Json::parse(text).expect("it is JSON");
+    // Mostly the one before, so that events share it.
+    let mut last: Arc<str> = Arc::from("");
+    let mut kind = |kind: &str| {
+        if *last != *kind {
+            last = kind.into();
+        }
+        last.clone()
+    };
     let rows = select.query_map(params![stream, after], |row| {
         Ok(Event {
             version: row.get(0)?,
             position: row.get(1)?,
             id: Uuid::from_slice(row.get_ref(2)?.as_blob()?).expect("a UUID"),
-            kind: row.get_ref(3)?.as_str()?.into(),
+            kind: kind(row.get_ref(3)?.as_str()?),
             schema: row.get(4)?,
             recorded: UNIX_EPOCH + Duration::from_micros(row.get::<_, i64>(5)? as u64),
             actor: text(row, 6)?,

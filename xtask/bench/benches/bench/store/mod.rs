@@ -90,7 +90,7 @@ pub fn appends<S: Store>() -> Vec<f64> {
 /// the state of a stream, over 1,000 events.
 pub fn reads<S: Store>() -> Vec<f64> {
     const EVENTS: usize = 100_000;
-    const READS: usize = 1;
+    const READS: usize = 5;
     const EXISTS: usize = 10_000;
     const STARTS: usize = 100;
     block_on(async {
