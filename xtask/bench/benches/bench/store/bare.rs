@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipa_eventstore::{Json, SqliteEventStore};
@@ -30,6 +31,7 @@ struct Request {
 pub struct Bare {
     path: PathBuf,
     queue: mpsc::Sender<Request>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     data: Json,
     /// As many at a time as there are connections.
     slots: Arc<Semaphore>,
@@ -150,12 +152,13 @@ impl Store for Bare {
             .expect("the store closes");
         let (queue, requests) = mpsc::channel();
         let connection = connect(&path);
-        std::thread::spawn(move || write(connection, &requests));
+        let writer = std::thread::spawn(move || write(connection, &requests));
         let readers = (0..READERS).map(|_| connect(&path)).collect();
         let data = Json::parse(DATA).expect("it is JSON");
         Self {
             path,
             queue,
+            writer: Arc::new(Mutex::new(Some(writer))),
             data,
             slots: Arc::new(Semaphore::new(READERS)),
             readers: Arc::new(Mutex::new(readers)),
@@ -250,7 +253,13 @@ impl Store for Bare {
         pods.start(name(n)).await;
     }
 
-    async fn close(self) {}
+    /// By the last handle: the writer ends when there is no other.
+    async fn close(self) {
+        let writer = self.writer.lock().take().expect("it is closed once");
+        drop(self);
+        let closed = tokio::task::spawn_blocking(|| writer.join()).await.expect("nobody aborts it");
+        closed.expect("the writer does not panic");
+    }
 }
 
 /// The next 1,000 events of a stream at most.
