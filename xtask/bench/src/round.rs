@@ -14,6 +14,9 @@ use crate::row::{Numbers, Run};
 /// What a process is told that is to measure: then the run's name and the contender's.
 pub const MEASURE: &str = "--measure";
 
+/// What it is told besides where it is to be quick.
+pub const QUICK: &str = "--quick";
+
 /// What such a process prints before the reason for which there is nothing to measure.
 const ABSENT: &str = "absent:";
 
@@ -21,7 +24,7 @@ const ABSENT: &str = "absent:";
 const CANNOT: &str = "-";
 
 /// Runs all rows of a run; `done` is called after each measurement. Temporary files go to `scratch`. Who is `left_out` is told of as
-/// absent, with the reason.
+/// absent, with the reason. The processes are told to be `quick`, or not.
 ///
 /// # Errors
 ///
@@ -31,6 +34,7 @@ pub fn run(
     rounds: usize,
     scratch: &Path,
     left_out: Option<(&str, &str)>,
+    quick: bool,
     mut done: impl FnMut(),
 ) -> Result<Vec<RowResult>, String> {
     let contenders = run.contenders;
@@ -49,7 +53,7 @@ pub fn run(
             let at = (turn + round) % contenders.len();
             let name = contenders[at].name;
             if !absent.iter().any(|absent| absent.name == name) {
-                match measure(run, name, scratch)? {
+                match measure(run, name, scratch, quick)? {
                     Ok(numbers) => measured[at].push(numbers),
                     Err(why) => absent.push(Absent { name, why }),
                 }
@@ -101,11 +105,12 @@ pub fn parsed(text: &str, rows: usize) -> Option<Numbers> {
     (numbers.len() == rows).then_some(Ok(numbers))
 }
 
-fn measure(run: &Run, contender: &str, scratch: &Path) -> Result<Numbers, String> {
+fn measure(run: &Run, contender: &str, scratch: &Path, quick: bool) -> Result<Numbers, String> {
     let failed = |why: String| format!("{} of {contender}: {why}", run.name);
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let output = Command::new(program)
         .args([MEASURE, run.name, contender])
+        .args(quick.then_some(QUICK))
         .env("TMPDIR", scratch)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())

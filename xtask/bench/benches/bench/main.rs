@@ -109,7 +109,7 @@ fn run(options: &Options) -> Result<bool, String> {
     for run in runs {
         bar.set_message(run.name);
         let left_out = options.quick.then_some(("elixir", "left out with --quick"));
-        let measured = round::run(run, rounds(run), &scratch.0, left_out, || bar.inc(1));
+        let measured = round::run(run, rounds(run), &scratch.0, left_out, options.quick, || bar.inc(1));
         if interrupted.load(Ordering::Relaxed) {
             bar.finish_and_clear();
             drop(scratch);

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Instant;
 
+use ipa_bench::round::QUICK;
+
 /// A runtime as everybody here gets it: two workers.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread()
@@ -41,6 +43,11 @@ where
     let results = callers.join_all().await;
     let time = begun.elapsed().as_secs_f64() * 1e6 / count as f64;
     (time, results.into_iter().flatten().collect())
+}
+
+/// Whether this measurement is to be a short one.
+pub fn quick() -> bool {
+    std::env::args().any(|argument| argument == QUICK)
 }
 
 /// Resident memory of this process, in bytes.

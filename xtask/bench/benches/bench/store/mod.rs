@@ -7,11 +7,11 @@ mod sqlite_es;
 use std::future::Future;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::tool::{block_on, each};
+use crate::tool::{block_on, each, quick};
 
 pub use bare::Bare;
 pub use ours::Ours;
@@ -60,29 +60,48 @@ async fn with_streams<S: Store>(directory: &TempDir, streams: usize) -> S {
     store
 }
 
-/// Events a second, by so many appenders, each to a stream of its own, so many events an append.
-async fn append<S: Store>(appenders: usize, appends: usize, batch: usize) -> f64 {
-    let directory = directory();
-    let store: S = with_streams(&directory, appenders).await;
-    let all = store.clone();
-    let (micros, _) = each(0..appends, appenders, move |n| {
+/// Events a second, by so many appenders, each to a stream of its own, so many events an append, for a while.
+async fn append<S: Store>(store: &S, appenders: usize, batch: usize) -> f64 {
+    let (all, begun, long_enough) = (store.clone(), Instant::now(), if quick() { SHORT } else { LONG });
+    let (_, appended) = each(0..appenders, appenders, move |n| {
         let store = all.clone();
-        async move { store.append(n % appenders, batch).await }
+        async move {
+            let mut appended = 0;
+            while begun.elapsed() < long_enough {
+                store.append(n, batch).await;
+                appended += batch;
+            }
+            appended
+        }
     })
     .await;
-    store.close().await;
-    batch as f64 * 1e6 / micros
+    appended.iter().sum::<usize>() as f64 / begun.elapsed().as_secs_f64()
 }
+
+const LONG: Duration = Duration::from_millis(1_000);
+const SHORT: Duration = Duration::from_millis(300);
 
 /// Events a second by 1, 16 and 256 appenders, and by 16 of which each appends a hundred at once.
 pub fn appends<S: Store>() -> Vec<f64> {
+    /// Events of the warm-up, in thousands: more than what the log holds until it is carried over for the first time. From then on it is
+    /// written over, and not made longer.
+    const WARM_UP: usize = 300;
+    const APPENDERS: usize = 256;
     block_on(async {
-        vec![
-            append::<S>(1, 1_000, 1).await,
-            append::<S>(16, 6_000, 1).await,
-            append::<S>(256, 20_000, 1).await,
-            append::<S>(16, 1_000, 100).await,
-        ]
+        let directory = directory();
+        let store: S = with_streams(&directory, APPENDERS).await;
+        let all = store.clone();
+        let warm_up = move |n| {
+            let store = all.clone();
+            async move { store.append(n % APPENDERS, 1_000).await }
+        };
+        each(0..WARM_UP, 16, warm_up).await;
+        let mut rates = Vec::new();
+        for (appenders, batch) in [(1, 1), (16, 1), (APPENDERS, 1), (16, 100)] {
+            rates.push(append(&store, appenders, batch).await);
+        }
+        store.close().await;
+        rates
     })
 }
 
