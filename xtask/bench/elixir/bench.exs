@@ -16,7 +16,7 @@ defmodule Tool do
     1..in_flight
     |> Enum.map(fn caller ->
       Task.async(fn ->
-        Enum.each(Enum.take_every(Enum.to_list((first + caller - 1)..(first + count - 1)//1), in_flight), fun)
+        Enum.each((first + caller - 1)..(first + count - 1)//in_flight, fun)
       end)
     end)
     |> Task.await_many(:infinity)
@@ -53,7 +53,7 @@ end
 defmodule Pods do
   def run do
     {:ok, _} = Registry.start_link(keys: :unique, name: Names, partitions: 2)
-    {:ok, _} = DynamicSupervisor.start_link(name: All, strategy: :one_for_one)
+    {:ok, _} = PartitionSupervisor.start_link(child_spec: DynamicSupervisor, name: All, partitions: 2)
     before = Tool.resident()
     start = Tool.each(0, 10_000, 64, &start/1)
     bytes = (Tool.resident() - before) / 10_000
@@ -63,7 +63,9 @@ defmodule Pods do
     [start, alone, two, bytes, stop]
   end
 
-  defp start(n), do: {:ok, _} = DynamicSupervisor.start_child(All, {Pod, Tool.name(n)})
+  defp start(n) do
+    {:ok, _} = DynamicSupervisor.start_child({:via, PartitionSupervisor, {All, n}}, {Pod, Tool.name(n)})
+  end
 
   defp stop(n) do
     [{pid, _}] = Registry.lookup(Names, Tool.name(n))
