@@ -60,7 +60,9 @@ defmodule Pods do
     alone = Tool.each(10_000, 2_000, 1, &start/1)
     two = Tool.each(12_000, 2_000, 2, &start/1)
     stop = Tool.each(0, 10_000, 64, &stop/1)
-    [start, alone, two, bytes, stop]
+    stop_alone = Tool.each(10_000, 2_000, 1, &stop/1)
+    stop_two = Tool.each(12_000, 2_000, 2, &stop/1)
+    [start, alone, two, bytes, stop, stop_alone, stop_two]
   end
 
   defp start(n) do
@@ -110,9 +112,12 @@ defmodule Children do
   end
 
   def restarts do
-    by_err = restarts(:stop)
-    by_panic = restarts(:raise)
-    [Tool.at(by_err, 0.5), Tool.at(by_err, 0.99) / Tool.at(by_err, 0.5), Tool.at(by_panic, 0.5), storm()]
+    percentiles(restarts(:stop)) ++ percentiles(restarts(:raise)) ++ [storm()]
+  end
+
+  defp percentiles(times) do
+    {half, most} = {Tool.at(times, 0.5), Tool.at(times, 0.99)}
+    [half, most, most / half]
   end
 
   defp supervisor do

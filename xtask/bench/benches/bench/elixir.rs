@@ -28,7 +28,7 @@ fn measure(name: &str, rows: usize) -> Numbers {
 }
 
 pub fn pods() -> Numbers {
-    measure("pods", 5)
+    measure("pods", 7)
 }
 
 pub fn children() -> Numbers {
@@ -36,7 +36,7 @@ pub fn children() -> Numbers {
 }
 
 pub fn restarts() -> Numbers {
-    measure("restarts", 4)
+    measure("restarts", 7)
 }
 
 pub fn names_100() -> Numbers {

@@ -90,6 +90,8 @@ pub const RUNS: &[Run] = &[
                 Micros,
                 &[AtMost(1.5), Peers(1.0)],
             ),
+            row("pod-stop-alone", "the same, one caller", Micros, &[]),
+            row("pod-stop-two", "the same, two callers", Micros, &[]),
         ],
         when: Always,
     },
@@ -181,8 +183,11 @@ pub const RUNS: &[Run] = &[
         contenders: contenders!(children::restarts: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor Actix; shown("elixir", elixir::restarts)),
         rows: &[
             row("restart-err", "from an Err to the next run, median", Micros, &[AtMost(1.3), Peers(1.0)]),
-            row("restart-tail", "99th percentile over the median, by Err", Times, &[Under(3.0)]),
+            row("restart-err-99", "the same, 99th percentile", Micros, &[]),
+            row("restart-err-tail", "the same, 99th percentile over the median", Times, &[Under(3.0)]),
             row("restart-panic", "from a panic to the next run, median", Micros, &[AtMost(1.3), Peers(1.0)]),
+            row("restart-panic-99", "the same, 99th percentile", Micros, &[]),
+            row("restart-panic-tail", "the same, 99th percentile over the median", Times, &[Under(3.0)]),
             row(
                 "storm",
                 "10,000 panics at once until all run again",

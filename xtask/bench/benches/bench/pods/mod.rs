@@ -30,8 +30,10 @@ pub const CHILDREN: [&str; 4] = ["state", "work", "sync", "ui"];
 
 /// Whoever can run pods.
 pub trait Pods: Clone + Send + Sync + 'static {
-    /// How many of 10,000 are stopped; fewer where each takes long.
-    const STOPS: usize = PODS;
+    /// How many are started; fewer, but at least 10,000, where each takes long.
+    const STARTS: usize = 40_000;
+    /// How many of them are stopped; fewer where each takes long.
+    const STOPS: usize = Self::STARTS;
     /// With no pod.
     fn new() -> impl Future<Output = Self> + Send;
     /// Returns when all children of the pod are up.
@@ -71,17 +73,24 @@ async fn stopped<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f6
     time
 }
 
-/// Microseconds to start a pod, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once.
+/// Microseconds to start a pod, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once, by one
+/// caller, by two.
 pub fn life<P: Pods>() -> Vec<f64> {
     block_on(async {
         let before = resident();
         let pods = P::new().await;
-        let start = started(&pods, 0..PODS, IN_FLIGHT).await;
+        let first = started(&pods, 0..PODS, IN_FLIGHT).await;
         let bytes = (resident() - before) / PODS as f64;
-        let alone = started(&pods, PODS..PODS + 2_000, 1).await;
-        let two = started(&pods, PODS + 2_000..PODS + 4_000, 2).await;
+        // The quick ones are not done when that many are up.
+        let rest = started(&pods, PODS..P::STARTS, IN_FLIGHT).await;
+        let start = (first * PODS as f64 + rest * (P::STARTS - PODS) as f64) / P::STARTS as f64;
+        let (one, two) = (P::STARTS + P::STARTS / 5, P::STARTS + P::STARTS / 5 * 2);
+        let start_alone = started(&pods, P::STARTS..one, 1).await;
+        let start_two = started(&pods, one..two, 2).await;
         let stop = stopped(&pods, 0..P::STOPS, IN_FLIGHT).await;
-        vec![start, alone, two, bytes, stop]
+        let stop_alone = stopped(&pods, P::STARTS..P::STARTS + P::STOPS / 5, 1).await;
+        let stop_two = stopped(&pods, one..one + P::STOPS / 5, 2).await;
+        vec![start, start_alone, start_two, bytes, stop, stop_alone, stop_two]
     })
 }
 

@@ -88,6 +88,8 @@ pub struct Ractor(Arc<Mutex<Running>>);
 pub type Running = HashMap<String, (ActorCell, JoinHandle<()>)>;
 
 impl Pods for Ractor {
+    const STARTS: usize = 10_000;
+
     async fn new() -> Self {
         Self(Arc::default())
     }
