@@ -1,9 +1,9 @@
 //! The limit: rusqlite with the same schema and the same grouping, written by hand.
 //!
-//! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas; the
-//! stream's version read and written once a group; reads on four connections of their own, on tokio's blocking pool, into a struct of the
-//! same fields. It does not: ids that are looked at for retries, expected versions, refusals within a group, subscriptions, checks of what
-//! is read, opening after a crash.
+//! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas but for the
+//! size of the log's file; the stream's version read and written once a group; reads on four connections of their own, on tokio's
+//! blocking pool, into a struct of the same fields. It does not: ids that are looked at for retries, expected versions, refusals within a
+//! group, subscriptions, checks of what is read, opening after a crash.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ const SHORT: Duration = Duration::from_millis(300);
 pub fn appends<S: Store>() -> Vec<f64> {
     /// Events of the warm-up, in thousands: more than what the log holds until it is carried over for the first time. From then on it is
     /// written over, and not made longer.
-    const WARM_UP: usize = 300;
+    const WARM_UP: usize = 400;
     const APPENDERS: usize = 256;
     block_on(async {
         let directory = directory();
