@@ -167,12 +167,7 @@ pub const RUNS: &[Run] = &[
             ),
             row("child-start-alone", "the same, one caller", Micros, &[]),
             row("child-start-two", "the same, two callers", Micros, &[]),
-            row(
-                "child-bytes",
-                "resident bytes of a supervised child, of up to 100,000",
-                Bytes,
-                &[AtMost(1.2), NOT_SLOWER],
-            ),
+            row("child-bytes", "resident bytes of a supervised child", Bytes, &[AtMost(1.2), NOT_SLOWER]),
             row("child-stop", "stop of a supervised child, 64 in flight", Micros, &[]),
         ],
         when: Always,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipa_bench::round::QUICK;
 
@@ -48,6 +48,20 @@ where
 /// Whether this measurement is to be a short one.
 pub fn quick() -> bool {
     std::env::args().any(|argument| argument == QUICK)
+}
+
+/// Does something over and over, until it can be told how long it takes: seconds for each time.
+pub fn repeated(mut once: impl FnMut()) -> f64 {
+    let long_enough = Duration::from_millis(if quick() { 50 } else { 150 });
+    let (begun, mut times) = (Instant::now(), 0);
+    loop {
+        once();
+        times += 1;
+        let took = begun.elapsed();
+        if took >= long_enough {
+            return took.as_secs_f64() / f64::from(times);
+        }
+    }
 }
 
 /// Resident memory of this process, in bytes.

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipa_bench::numbers::Spread;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -87,9 +88,9 @@ impl Child {
 /// Whoever can supervise single children, without a limit of restarts.
 pub trait Children: Clone + Send + Sync + 'static {
     /// How many children are started; fewer where each takes long.
-    const STARTS: usize = 100_000;
+    const STARTS: usize = 200_000;
     /// How many restarts of one child are measured; fewer where each takes long.
-    const RESTARTS: usize = 3_000;
+    const RESTARTS: usize = 20_000;
     /// How many children crash at once; none where that would take minutes.
     const STORM: usize = 10_000;
     /// Whether a child may panic.
@@ -183,7 +184,9 @@ pub fn restarts<C: Children>() -> Vec<f64> {
     })
 }
 
+/// The median of several storms.
 async fn storm<C: Children>() -> f64 {
+    const STORMS: usize = 5;
     if C::STORM == 0 {
         return CANNOT;
     }
@@ -198,12 +201,16 @@ async fn storm<C: Children>() -> f64 {
     for _ in 0..C::STORM {
         ran.recv().await.expect("the child runs");
     }
-    let begun = Instant::now();
-    for child in &all {
-        child.crash();
+    let mut times = Vec::with_capacity(STORMS);
+    for _ in 0..STORMS {
+        let begun = Instant::now();
+        for child in &all {
+            child.crash();
+        }
+        for _ in 0..C::STORM {
+            ran.recv().await.expect("the child runs again");
+        }
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    for _ in 0..C::STORM {
-        ran.recv().await.expect("the child runs again");
-    }
-    begun.elapsed().as_secs_f64() * 1e3
+    Spread::of(&times).expect("there were storms").median
 }

@@ -33,7 +33,7 @@ pub fn mail<M: Mail>() -> Vec<f64> {
 
 /// Microseconds of a question and its answer.
 fn call<M: Mail>() -> f64 {
-    const CALLS: u64 = 30_000;
+    const CALLS: u64 = 150_000;
     block_on(async {
         let mail = M::new().await;
         // On a task of its own, as callers are.
@@ -50,7 +50,7 @@ fn call<M: Mail>() -> f64 {
 
 /// Statements a second.
 fn cast<M: Mail>() -> f64 {
-    const CASTS: u64 = 300_000;
+    const CASTS: u64 = 1_000_000;
     block_on(async {
         let mail = M::new().await;
         let telling = tokio::spawn(async move {

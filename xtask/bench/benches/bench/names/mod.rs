@@ -7,14 +7,13 @@ use std::future::Future;
 use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipa_registry::{Registration, Registry};
 
 pub use self::kameo::Kameo;
 pub use self::ractor::Ractor;
 use crate::pods::bare::{Name, Names};
-use crate::tool::{CANNOT, block_on, name};
+use crate::tool::{CANNOT, block_on, name, repeated};
 
 /// Whoever keeps names.
 pub trait Keeper: Sync + Sized {
@@ -106,24 +105,24 @@ fn questions(which: Range<usize>) -> Vec<String> {
     which.map(name).collect()
 }
 
-const LOOKUPS: usize = 600_000;
-
 /// Nanoseconds of a lookup, by so many threads at once.
 fn lookup<K: Keeper>(keeper: &K, names: &[String], threads: usize) -> f64 {
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
-            scope.spawn(move || {
-                // A stride that is prime to the count: no order that a cache could guess.
-                let mut at = thread * 17;
-                for _ in 0..LOOKUPS {
-                    at = (at + 7_919) % names.len();
-                    assert!(black_box(keeper.lookup(&names[at])).is_some());
-                }
-            });
-        }
-    });
-    begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64
+    const LOOKUPS: usize = 600_000;
+    let all = || {
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                scope.spawn(move || {
+                    // A stride that is prime to the count: no order that a cache could guess.
+                    let mut at = thread * 17;
+                    for _ in 0..LOOKUPS {
+                        at = (at + 7_919) % names.len();
+                        assert!(black_box(keeper.lookup(&names[at])).is_some());
+                    }
+                });
+            }
+        });
+    };
+    repeated(all) * 1e9 / LOOKUPS as f64
 }
 
 /// Nanoseconds of a lookup by one thread, and by two.
@@ -158,35 +157,27 @@ pub fn hundred_thousand<K: Keeper>() -> Vec<f64> {
 }
 
 fn list<K: Keeper>(keeper: &K) -> f64 {
-    const LISTS: usize = 10;
-    let begun = Instant::now();
-    for _ in 0..LISTS {
-        assert!(black_box(keeper.list()).len() >= 100_000);
-    }
-    begun.elapsed().as_secs_f64() * 1e3 / LISTS as f64
+    repeated(|| assert!(black_box(keeper.list()).len() >= 100_000)) * 1e3
 }
 
 fn cycle<K: Keeper>(keeper: &K) -> f64 {
-    const CYCLES: usize = 300_000;
     let fresh = names(10_000_000..10_001_000);
     if !keeper.cycle(&fresh[0]) {
         return CANNOT;
     }
-    let begun = Instant::now();
-    for n in 0..CYCLES {
-        assert!(keeper.cycle(&fresh[n % fresh.len()]));
-    }
-    begun.elapsed().as_secs_f64() * 1e9 / CYCLES as f64
+    let all = || fresh.iter().for_each(|name| assert!(keeper.cycle(name)));
+    repeated(all) * 1e9 / fresh.len() as f64
 }
 
 fn counting<K: Keeper>(keeper: &K) -> f64 {
-    const COUNTS: usize = 100_000;
+    const COUNTS: usize = 10_000;
     if keeper.count().is_none() {
         return CANNOT;
     }
-    let begun = Instant::now();
-    for _ in 0..COUNTS {
-        black_box(black_box(keeper).count());
-    }
-    begun.elapsed().as_secs_f64() * 1e9 / COUNTS as f64
+    let all = || {
+        for _ in 0..COUNTS {
+            black_box(black_box(keeper).count());
+        }
+    };
+    repeated(all) * 1e9 / COUNTS as f64
 }

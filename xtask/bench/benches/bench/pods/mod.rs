@@ -82,8 +82,9 @@ pub fn life<P: Pods>() -> Vec<f64> {
         let first = started(&pods, 0..PODS, IN_FLIGHT).await;
         let bytes = (resident() - before) / PODS as f64;
         // The quick ones are not done when that many are up.
-        let rest = started(&pods, PODS..P::STARTS, IN_FLIGHT).await;
-        let start = (first * PODS as f64 + rest * (P::STARTS - PODS) as f64) / P::STARTS as f64;
+        let more = P::STARTS - PODS;
+        let rest = if more > 0 { started(&pods, PODS..P::STARTS, IN_FLIGHT).await } else { 0.0 };
+        let start = (first * PODS as f64 + rest * more as f64) / P::STARTS as f64;
         let (one, two) = (P::STARTS + P::STARTS / 5, P::STARTS + P::STARTS / 5 * 2);
         let start_alone = started(&pods, P::STARTS..one, 1).await;
         let start_two = started(&pods, one..two, 2).await;

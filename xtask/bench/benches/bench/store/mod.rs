@@ -111,7 +111,7 @@ pub fn reads<S: Store>() -> Vec<f64> {
     const EVENTS: usize = 100_000;
     const READS: usize = 5;
     const EXISTS: usize = 10_000;
-    const STARTS: usize = 100;
+    const STARTS: usize = 200;
     block_on(async {
         let directory = directory();
         let store: S = with_streams(&directory, 1_000).await;
