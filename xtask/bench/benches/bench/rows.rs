@@ -198,7 +198,7 @@ pub const RUNS: &[Run] = &[
         contenders: contenders!(names::hundred: Ours Bare Ractor Kameo; shown("elixir", elixir::names_100)),
         rows: &[
             row("lookup-100", "lookup among 100 names", Nanos, &[AtMost(1.1), Peers(1.0)]),
-            row("lookup-100-2", "the same, two threads, each as many", Nanos, &[AtMost(1.1)]),
+            row("lookup-100-2", "the same, two threads, each as many", Nanos, &[AtMost(1.1), Peers(1.0)]),
         ],
         when: Always,
     },
@@ -208,10 +208,10 @@ pub const RUNS: &[Run] = &[
         contenders: contenders!(names::hundred_thousand: Ours Bare Ractor Kameo; shown("elixir", elixir::names_100k)),
         rows: &[
             row("lookup-100k", "lookup among 100,000 names", Nanos, &[AtMost(1.1), Peers(1.0)]),
-            row("lookup-100k-2", "the same, two threads, each as many", Nanos, &[AtMost(1.1)]),
+            row("lookup-100k-2", "the same, two threads, each as many", Nanos, &[AtMost(1.1), Peers(1.0)]),
             row("list", "list of 100,000 names", Millis, &[AtMost(1.3), Peers(3.0)]),
             row("register", "a name that comes and goes, among 100,000", Nanos, &[AtMost(1.3), Peers(1.0)]),
-            row("count", "count of 100,000 names", Nanos, &[]),
+            row("count", "count of 100,000 names", Nanos, &[Peers(1.0)]),
             row("count-growth", "the same, over count of 100", Times, &[Under(2.0)]),
         ],
         when: Always,
