@@ -50,6 +50,11 @@ pub fn quick() -> bool {
     std::env::args().any(|argument| argument == QUICK)
 }
 
+/// So many, or a quarter of them where this measurement is to be a short one.
+pub fn some(count: usize) -> usize {
+    if quick() { count / 4 } else { count }
+}
+
 /// Does something over and over, until it can be told how long it takes: seconds for each time.
 pub fn repeated(mut once: impl FnMut()) -> f64 {
     let long_enough = Duration::from_millis(if quick() { 50 } else { 150 });

@@ -16,7 +16,7 @@ use ipa_bench::numbers::Spread;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::tool::{CANNOT, block_on, each, resident};
+use crate::tool::{CANNOT, block_on, each, resident, some};
 
 pub use actix::Actix;
 pub use bare::Bare;
@@ -85,12 +85,14 @@ impl Child {
     }
 }
 
+const MANY_RESTARTS: usize = 10_000;
+
 /// Whoever can supervise single children, without a limit of restarts.
 pub trait Children: Clone + Send + Sync + 'static {
     /// How many children are started; fewer where each takes long.
-    const STARTS: usize = 200_000;
+    const STARTS: usize = 150_000;
     /// How many restarts of one child are measured; fewer where each takes long.
-    const RESTARTS: usize = 20_000;
+    const RESTARTS: usize = MANY_RESTARTS;
     /// How many children crash at once; none where that would take minutes.
     const STORM: usize = 10_000;
     /// Whether a child may panic.
@@ -131,13 +133,14 @@ async fn stopped<C: Children>(children: &C, which: Vec<C::Handle>) -> f64 {
 
 /// Microseconds to start a child, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once.
 pub fn starts<C: Children>() -> Vec<f64> {
+    let count = some(C::STARTS);
     block_on(async {
         let before = resident();
         let children = C::new().await;
-        let (start, all) = started(&children, C::STARTS, 64).await;
-        let bytes = (resident() - before) / C::STARTS as f64;
-        let (alone, _alone) = started(&children, C::STARTS / 5, 1).await;
-        let (two, _two) = started(&children, C::STARTS / 5, 2).await;
+        let (start, all) = started(&children, count, 64).await;
+        let bytes = (resident() - before) / count as f64;
+        let (alone, _alone) = started(&children, count / 5, 1).await;
+        let (two, _two) = started(&children, count / 5, 2).await;
         vec![start, alone, two, bytes, stopped(&children, all).await]
     })
 }
@@ -150,10 +153,11 @@ async fn times<C: Children>(how: How) -> Vec<f64> {
     let _handle = children.start(child.clone()).await;
     ran.recv().await.expect("the child runs");
     let mut times = Vec::new();
-    for n in 0..C::RESTARTS {
+    let restarts = C::RESTARTS.min(some(MANY_RESTARTS));
+    for n in 0..restarts {
         child.crash();
         let time = ran.recv().await.expect("the child runs again");
-        if n >= C::RESTARTS / 10 {
+        if n >= restarts / 10 {
             times.push(time);
         }
     }
@@ -186,7 +190,7 @@ pub fn restarts<C: Children>() -> Vec<f64> {
 
 /// The median of several storms.
 async fn storm<C: Children>() -> f64 {
-    const STORMS: usize = 5;
+    const STORMS: usize = 4;
     if C::STORM == 0 {
         return CANNOT;
     }
@@ -202,7 +206,7 @@ async fn storm<C: Children>() -> f64 {
         ran.recv().await.expect("the child runs");
     }
     let mut times = Vec::with_capacity(STORMS);
-    for _ in 0..STORMS {
+    for _ in 0..some(STORMS) {
         let begun = Instant::now();
         for child in &all {
             child.crash();

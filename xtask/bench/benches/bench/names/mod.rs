@@ -13,7 +13,7 @@ use ipa_registry::{Registration, Registry};
 pub use self::kameo::Kameo;
 pub use self::ractor::Ractor;
 use crate::pods::bare::{Name, Names};
-use crate::tool::{CANNOT, block_on, name, repeated};
+use crate::tool::{CANNOT, block_on, name, repeated, some};
 
 /// Whoever keeps names.
 pub trait Keeper: Sync + Sized {
@@ -107,14 +107,14 @@ fn questions(which: Range<usize>) -> Vec<String> {
 
 /// Nanoseconds of a lookup, by so many threads at once.
 fn lookup<K: Keeper>(keeper: &K, names: &[String], threads: usize) -> f64 {
-    const LOOKUPS: usize = 600_000;
+    let lookups = some(600_000);
     let all = || {
         std::thread::scope(|scope| {
             for thread in 0..threads {
                 scope.spawn(move || {
                     // A stride that is prime to the count: no order that a cache could guess.
                     let mut at = thread * 17;
-                    for _ in 0..LOOKUPS {
+                    for _ in 0..lookups {
                         at = (at + 7_919) % names.len();
                         assert!(black_box(keeper.lookup(&names[at])).is_some());
                     }
@@ -122,7 +122,7 @@ fn lookup<K: Keeper>(keeper: &K, names: &[String], threads: usize) -> f64 {
             }
         });
     };
-    repeated(all) * 1e9 / LOOKUPS as f64
+    repeated(all) * 1e9 / lookups as f64
 }
 
 /// Nanoseconds of a lookup by one thread, and by two.

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use ipa_bench::numbers::Spread;
 
-use crate::tool::{block_on, each, name, resident};
+use crate::tool::{block_on, each, name, resident, some};
 
 pub use actix::{Actix, arbiters};
 pub use bare::Bare;
@@ -76,21 +76,23 @@ async fn stopped<P: Pods>(pods: &P, which: Range<usize>, in_flight: usize) -> f6
 /// Microseconds to start a pod, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once, by one
 /// caller, by two.
 pub fn life<P: Pods>() -> Vec<f64> {
+    let starts = some(P::STARTS).max(PODS);
+    let stops = P::STOPS.min(starts);
     block_on(async {
         let before = resident();
         let pods = P::new().await;
         let first = started(&pods, 0..PODS, IN_FLIGHT).await;
         let bytes = (resident() - before) / PODS as f64;
         // The quick ones are not done when that many are up.
-        let more = P::STARTS - PODS;
-        let rest = if more > 0 { started(&pods, PODS..P::STARTS, IN_FLIGHT).await } else { 0.0 };
-        let start = (first * PODS as f64 + rest * more as f64) / P::STARTS as f64;
-        let (one, two) = (P::STARTS + P::STARTS / 5, P::STARTS + P::STARTS / 5 * 2);
-        let start_alone = started(&pods, P::STARTS..one, 1).await;
+        let more = starts - PODS;
+        let rest = if more > 0 { started(&pods, PODS..starts, IN_FLIGHT).await } else { 0.0 };
+        let start = (first * PODS as f64 + rest * more as f64) / starts as f64;
+        let (one, two) = (starts + starts / 5, starts + starts / 5 * 2);
+        let start_alone = started(&pods, starts..one, 1).await;
         let start_two = started(&pods, one..two, 2).await;
-        let stop = stopped(&pods, 0..P::STOPS, IN_FLIGHT).await;
-        let stop_alone = stopped(&pods, P::STARTS..P::STARTS + P::STOPS / 5, 1).await;
-        let stop_two = stopped(&pods, one..one + P::STOPS / 5, 2).await;
+        let stop = stopped(&pods, 0..stops, IN_FLIGHT).await;
+        let stop_alone = stopped(&pods, starts..starts + stops / 5, 1).await;
+        let stop_two = stopped(&pods, one..one + stops / 5, 2).await;
         vec![start, start_alone, start_two, bytes, stop, stop_alone, stop_two]
     })
 }

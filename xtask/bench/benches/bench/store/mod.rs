@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::tool::{block_on, each, quick};
+use crate::tool::{block_on, each, quick, some};
 
 pub use bare::Bare;
 pub use ours::Ours;
@@ -109,9 +109,7 @@ pub fn appends<S: Store>() -> Vec<f64> {
 /// the state of a stream, over 1,000 events.
 pub fn reads<S: Store>() -> Vec<f64> {
     const EVENTS: usize = 100_000;
-    const READS: usize = 5;
-    const EXISTS: usize = 10_000;
-    const STARTS: usize = 200;
+    let (reads, exists, starts) = (if quick() { 2 } else { 5 }, some(10_000), some(200));
     block_on(async {
         let directory = directory();
         let store: S = with_streams(&directory, 1_000).await;
@@ -120,24 +118,24 @@ pub fn reads<S: Store>() -> Vec<f64> {
         }
         assert_eq!(store.read(0).await, EVENTS);
         let begun = Instant::now();
-        for _ in 0..READS {
+        for _ in 0..reads {
             assert_eq!(store.read(0).await, EVENTS);
         }
-        let read = (EVENTS * READS) as f64 / begun.elapsed().as_secs_f64();
+        let read = (EVENTS * reads) as f64 / begun.elapsed().as_secs_f64();
 
         let begun = Instant::now();
-        for n in 0..EXISTS {
+        for n in 0..exists {
             assert!(store.exists(n % 1_000).await);
         }
-        let exists = begun.elapsed().as_secs_f64() * 1e6 / EXISTS as f64;
+        let exists = begun.elapsed().as_secs_f64() * 1e6 / exists as f64;
 
         store.append(1, 1_000).await;
         assert_eq!(store.state(1).await, 12_000);
         let begun = Instant::now();
-        for _ in 0..STARTS {
+        for _ in 0..starts {
             assert_eq!(store.state(1).await, 12_000);
         }
-        let state = begun.elapsed().as_secs_f64() * 1e6 / STARTS as f64;
+        let state = begun.elapsed().as_secs_f64() * 1e6 / starts as f64;
         store.close().await;
         vec![read, exists, state]
     })
@@ -146,18 +144,18 @@ pub fn reads<S: Store>() -> Vec<f64> {
 /// Pods a second, 256 starts at once: each looks whether its task's stream exists, and appends that it has started.
 pub fn pods<S: Store>() -> Vec<f64> {
     const WARM_UP: usize = 2_000;
-    const PODS: usize = 20_000;
+    let count = some(20_000);
     block_on(async {
         let directory = directory();
-        let store: S = with_streams(&directory, WARM_UP + PODS).await;
+        let store: S = with_streams(&directory, WARM_UP + count).await;
         let pods = store.pods().await;
         let start = move |n| {
             let pods = pods.clone();
             async move { S::start(&pods, n).await }
         };
         each(0..WARM_UP, 256, start.clone()).await;
-        let (micros, _) = each(WARM_UP..WARM_UP + PODS, 256, start).await;
-        for n in [0, WARM_UP + PODS - 1] {
+        let (micros, _) = each(WARM_UP..WARM_UP + count, 256, start).await;
+        for n in [0, WARM_UP + count - 1] {
             assert_eq!(store.read(n).await, 1);
         }
         vec![1e6 / micros]
@@ -166,7 +164,7 @@ pub fn pods<S: Store>() -> Vec<f64> {
 
 /// The disk itself: how often a second 4 KiB can be overwritten and synced.
 pub fn disk() -> Vec<f64> {
-    const SYNCS: usize = 1_500;
+    let syncs = some(1_500);
     let directory = directory();
     let mut file = std::fs::File::create(directory.path().join("disk")).expect("a file");
     let page = [7_u8; 4096];
@@ -179,8 +177,8 @@ pub fn disk() -> Vec<f64> {
         overwrite();
     }
     let begun = Instant::now();
-    for _ in 0..SYNCS {
+    for _ in 0..syncs {
         overwrite();
     }
-    vec![SYNCS as f64 / begun.elapsed().as_secs_f64(); 4]
+    vec![syncs as f64 / begun.elapsed().as_secs_f64(); 4]
 }
