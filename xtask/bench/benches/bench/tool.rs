@@ -17,12 +17,12 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Does something with each of a range, so many at a time, each on a task of the callers': microseconds for each,
-/// and what came of them.
+/// and what came of them, caller by caller.
 pub async fn each<F, R>(
     range: Range<usize>,
     in_flight: usize,
     make: impl Fn(usize) -> F + Clone + Send + 'static,
-) -> (f64, Vec<R>)
+) -> (f64, Vec<Vec<R>>)
 where
     F: Future<Output = R> + Send,
     R: Send + 'static,
@@ -42,7 +42,7 @@ where
     }
     let results = callers.join_all().await;
     let time = begun.elapsed().as_secs_f64() * 1e6 / count as f64;
-    (time, results.into_iter().flatten().collect())
+    (time, results)
 }
 
 /// Whether this measurement is to be a short one.

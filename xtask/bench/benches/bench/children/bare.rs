@@ -35,9 +35,10 @@ struct Ended {
     panics: AtomicUsize,
 }
 
-/// Polls with panics caught.
-async fn caught<F: Future>(future: F) -> Result<F::Output, ()> {
-    let mut future = std::pin::pin!(future);
+/// Makes it and runs it, with panics of both caught.
+async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
+    let made = std::panic::catch_unwind(AssertUnwindSafe(make)).map_err(drop)?;
+    let mut future = std::pin::pin!(made);
     std::future::poll_fn(|cx| {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
         match polled {
@@ -63,8 +64,7 @@ impl Bare {
                 let ended = tokio::select! {
                     biased;
                     () = stopped.notified() => return,
-                    // Made where a panic of that is caught, too.
-                    ended = caught(async { make().await }) => ended,
+                    ended = caught(&mut make) => ended,
                 };
                 let count = match ended {
                     Ok(Ok(())) => &counts.well,

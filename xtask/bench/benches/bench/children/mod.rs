@@ -109,8 +109,8 @@ pub trait Children: Clone + Send + Sync + 'static {
     fn stop(&self, child: Self::Handle) -> impl Future<Output = bool> + Send;
 }
 
-/// Starts so many, so many at a time: microseconds for each, and the children.
-async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> (f64, Vec<C::Handle>) {
+/// Starts so many, so many at a time: microseconds for each, and the children, caller by caller.
+async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> (f64, Vec<Vec<C::Handle>>) {
     let all = children.clone();
     each(0..count, in_flight, move |_| {
         let children = all.clone();
@@ -120,7 +120,8 @@ async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> (
 }
 
 /// Stops these, 64 at a time; microseconds for each.
-async fn stopped<C: Children>(children: &C, which: Vec<C::Handle>) -> f64 {
+async fn stopped<C: Children>(children: &C, which: Vec<Vec<C::Handle>>) -> f64 {
+    let which: Vec<C::Handle> = which.into_iter().flatten().collect();
     let (all, count) = (children.clone(), which.len());
     let which = Arc::new(Mutex::new(which));
     let (time, stopped) = each(0..count, 64, move |_| {
@@ -128,7 +129,7 @@ async fn stopped<C: Children>(children: &C, which: Vec<C::Handle>) -> f64 {
         async move { children.stop(next.expect("as many as there are")).await }
     })
     .await;
-    if stopped.into_iter().all(|stopped| stopped) { time } else { CANNOT }
+    if stopped.into_iter().flatten().all(|stopped| stopped) { time } else { CANNOT }
 }
 
 /// Microseconds to start a child, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once.

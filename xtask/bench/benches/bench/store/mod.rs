@@ -75,7 +75,7 @@ async fn append<S: Store>(store: &S, appenders: usize, batch: usize) -> f64 {
         }
     })
     .await;
-    appended.iter().sum::<usize>() as f64 / begun.elapsed().as_secs_f64()
+    appended.iter().flatten().sum::<usize>() as f64 / begun.elapsed().as_secs_f64()
 }
 
 const LONG: Duration = Duration::from_millis(1_000);
