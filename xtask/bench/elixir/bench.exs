@@ -16,7 +16,7 @@ defmodule Tool do
     1..in_flight
     |> Enum.map(fn caller ->
       Task.async(fn ->
-        Enum.each(Enum.take_every(Enum.to_list((first + caller - 1)..(first + count - 1)//1), in_flight), fun)
+        Enum.each((first + caller - 1)..(first + count - 1)//in_flight, fun)
       end)
     end)
     |> Task.await_many(:infinity)
@@ -53,17 +53,21 @@ end
 defmodule Pods do
   def run do
     {:ok, _} = Registry.start_link(keys: :unique, name: Names, partitions: 2)
-    {:ok, _} = DynamicSupervisor.start_link(name: All, strategy: :one_for_one)
+    {:ok, _} = PartitionSupervisor.start_link(child_spec: DynamicSupervisor, name: All, partitions: 2)
     before = Tool.resident()
     start = Tool.each(0, 10_000, 64, &start/1)
     bytes = (Tool.resident() - before) / 10_000
     alone = Tool.each(10_000, 2_000, 1, &start/1)
     two = Tool.each(12_000, 2_000, 2, &start/1)
     stop = Tool.each(0, 10_000, 64, &stop/1)
-    [start, alone, two, bytes, stop]
+    stop_alone = Tool.each(10_000, 2_000, 1, &stop/1)
+    stop_two = Tool.each(12_000, 2_000, 2, &stop/1)
+    [start, alone, two, bytes, stop, stop_alone, stop_two]
   end
 
-  defp start(n), do: {:ok, _} = DynamicSupervisor.start_child(All, {Pod, Tool.name(n)})
+  defp start(n) do
+    {:ok, _} = DynamicSupervisor.start_child({:via, PartitionSupervisor, {All, n}}, {Pod, Tool.name(n)})
+  end
 
   defp stop(n) do
     [{pid, _}] = Registry.lookup(Names, Tool.name(n))
@@ -96,18 +100,24 @@ defmodule Children do
   def start do
     supervisor = supervisor()
     table = :ets.new(:crashes, [:public])
-    child = fn n -> {:ok, _} = DynamicSupervisor.start_child(supervisor, {Child, {nil, table, n}}) end
     before = Tool.resident()
+    child = fn n -> {:ok, _} = DynamicSupervisor.start_child(supervisor, {Child, {nil, table, n}}) end
     start = Tool.each(0, 50_000, 64, child)
     bytes = (Tool.resident() - before) / 50_000
+    children = List.to_tuple(for {_, child, _, _} <- DynamicSupervisor.which_children(supervisor), do: child)
     alone = Tool.each(50_000, 5_000, 1, child)
-    [start, alone, bytes]
+    two = Tool.each(55_000, 5_000, 2, child)
+    stop = Tool.each(0, 50_000, 64, fn n -> :ok = DynamicSupervisor.terminate_child(supervisor, elem(children, n)) end)
+    [start, alone, two, bytes, stop]
   end
 
   def restarts do
-    by_err = restarts(:stop)
-    by_panic = restarts(:raise)
-    [Tool.at(by_err, 0.5), Tool.at(by_err, 0.99) / Tool.at(by_err, 0.5), Tool.at(by_panic, 0.5), storm()]
+    percentiles(restarts(:stop)) ++ percentiles(restarts(:raise)) ++ [storm()]
+  end
+
+  defp percentiles(times) do
+    {half, most} = {Tool.at(times, 0.5), Tool.at(times, 0.99)}
+    [half, most, most / half]
   end
 
   defp supervisor do

@@ -1,8 +1,8 @@
 //! The rounds of a run: each contender once, in turns, each time in a process of its own.
 //!
 //! A process of its own, because what one leaves behind (memory that the allocator keeps, threads of a runtime, a warm cache) would be
-//! the next one's to bear, and because resident memory is a process's. In turns, and from another beginning each round, because a
-//! machine drifts.
+//! the next one's to bear, and because resident memory is a process's. In turns, because a machine drifts; from another beginning each
+//! round, and every other round backwards, so that nobody always follows the same one.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,6 +14,9 @@ use crate::row::{Numbers, Run};
 /// What a process is told that is to measure: then the run's name and the contender's.
 pub const MEASURE: &str = "--measure";
 
+/// What it is told besides where it is to be quick.
+pub const QUICK: &str = "--quick";
+
 /// What such a process prints before the reason for which there is nothing to measure.
 const ABSENT: &str = "absent:";
 
@@ -21,7 +24,7 @@ const ABSENT: &str = "absent:";
 const CANNOT: &str = "-";
 
 /// Runs all rows of a run; `done` is called after each measurement. Temporary files go to `scratch`. Who is `left_out` is told of as
-/// absent, with the reason.
+/// absent, with the reason. The processes are told to be `quick`, or not.
 ///
 /// # Errors
 ///
@@ -31,6 +34,7 @@ pub fn run(
     rounds: usize,
     scratch: &Path,
     left_out: Option<(&str, &str)>,
+    quick: bool,
     mut done: impl FnMut(),
 ) -> Result<Vec<RowResult>, String> {
     let contenders = run.contenders;
@@ -45,11 +49,10 @@ pub fn run(
     // By contender, then by round.
     let mut measured: Vec<Vec<Vec<f64>>> = vec![Vec::new(); contenders.len()];
     for round in 0..rounds {
-        for turn in 0..contenders.len() {
-            let at = (turn + round) % contenders.len();
+        for at in turns(round, contenders.len()) {
             let name = contenders[at].name;
             if !absent.iter().any(|absent| absent.name == name) {
-                match measure(run, name, scratch)? {
+                match measure(run, name, scratch, quick)? {
                     Ok(numbers) => measured[at].push(numbers),
                     Err(why) => absent.push(Absent { name, why }),
                 }
@@ -71,6 +74,14 @@ pub fn run(
         RowResult::new(run.group, &run.rows[n], &measured, &absent)
     };
     Ok((0..run.rows.len()).map(row).collect())
+}
+
+/// Whose turn it is in a round of so many, one after the other.
+fn turns(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |turn| match round % 2 {
+        0 => (turn + round) % contenders,
+        _ => (contenders - turn + round) % contenders,
+    })
 }
 
 /// What a process prints that has measured.
@@ -101,11 +112,12 @@ pub fn parsed(text: &str, rows: usize) -> Option<Numbers> {
     (numbers.len() == rows).then_some(Ok(numbers))
 }
 
-fn measure(run: &Run, contender: &str, scratch: &Path) -> Result<Numbers, String> {
+fn measure(run: &Run, contender: &str, scratch: &Path, quick: bool) -> Result<Numbers, String> {
     let failed = |why: String| format!("{} of {contender}: {why}", run.name);
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let output = Command::new(program)
         .args([MEASURE, run.name, contender])
+        .args(quick.then_some(QUICK))
         .env("TMPDIR", scratch)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
@@ -122,6 +134,12 @@ fn measure(run: &Run, contender: &str, scratch: &Path) -> Result<Numbers, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_has_a_turn_and_follows_one_and_another() {
+        let rounds: Vec<Vec<usize>> = (0..4).map(|round| turns(round, 3).collect()).collect();
+        assert_eq!(rounds, [[0, 1, 2], [1, 0, 2], [2, 0, 1], [0, 2, 1]]);
+    }
 
     #[test]
     fn what_is_printed_is_read_again() {

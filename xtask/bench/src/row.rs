@@ -24,7 +24,7 @@ pub enum When {
     Always,
     /// Not if it is to be quick.
     Full,
-    /// Only if it is asked for by name; then three rounds are enough.
+    /// Only if it is asked for by name.
     Asked,
 }
 

@@ -28,15 +28,15 @@ fn measure(name: &str, rows: usize) -> Numbers {
 }
 
 pub fn pods() -> Numbers {
-    measure("pods", 5)
+    measure("pods", 7)
 }
 
 pub fn children() -> Numbers {
-    measure("children", 3)
+    measure("children", 5)
 }
 
 pub fn restarts() -> Numbers {
-    measure("restarts", 4)
+    measure("restarts", 7)
 }
 
 pub fn names_100() -> Numbers {

@@ -92,8 +92,8 @@ fn run(options: &Options) -> Result<bool, String> {
     if runs.is_empty() {
         return Err("no row has such a name".to_owned());
     }
-    let rounds = |run: &Run| if options.quick || run.when == When::Asked { 3 } else { 7 };
-    let total: usize = runs.iter().map(|run| run.contenders.len() * rounds(run)).sum();
+    let rounds = if options.quick { 3 } else { 7 };
+    let total: usize = runs.iter().map(|run| run.contenders.len() * rounds).sum();
     let bar = ProgressBar::new(total as u64);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -109,7 +109,7 @@ fn run(options: &Options) -> Result<bool, String> {
     for run in runs {
         bar.set_message(run.name);
         let left_out = options.quick.then_some(("elixir", "left out with --quick"));
-        let measured = round::run(run, rounds(run), &scratch.0, left_out, || bar.inc(1));
+        let measured = round::run(run, rounds, &scratch.0, left_out, options.quick, || bar.inc(1));
         if interrupted.load(Ordering::Relaxed) {
             bar.finish_and_clear();
             drop(scratch);

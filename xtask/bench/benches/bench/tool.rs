@@ -1,7 +1,10 @@
 //! What measurements share: a runtime, many at once, resident memory.
 
 use std::future::Future;
-use std::time::Instant;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use ipa_bench::round::QUICK;
 
 /// A runtime as everybody here gets it: two workers.
 pub fn block_on<F: Future>(future: F) -> F::Output {
@@ -13,30 +16,57 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// Does `count` of something, so many at a time, each on a task of the callers'; microseconds for each.
+/// Does something with each of a range, so many at a time, each on a task of the callers': microseconds for each,
+/// and what came of them, caller by caller.
 pub async fn each<F, R>(
-    count: usize,
+    range: Range<usize>,
     in_flight: usize,
     make: impl Fn(usize) -> F + Clone + Send + 'static,
-) -> f64
+) -> (f64, Vec<Vec<R>>)
 where
     F: Future<Output = R> + Send,
     R: Send + 'static,
 {
+    let count = range.len();
     let begun = Instant::now();
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..in_flight.min(count) {
-        let make = make.clone();
+        let (make, range) = (make.clone(), range.clone());
         callers.spawn(async move {
-            for n in (caller..count).step_by(in_flight) {
-                make(n).await;
+            let mut results = Vec::with_capacity(count.div_ceil(in_flight));
+            for n in range.skip(caller).step_by(in_flight) {
+                results.push(make(n).await);
             }
+            results
         });
     }
-    while let Some(joined) = callers.join_next().await {
-        joined.expect("a caller does not panic");
+    let results = callers.join_all().await;
+    let time = begun.elapsed().as_secs_f64() * 1e6 / count as f64;
+    (time, results)
+}
+
+/// Whether this measurement is to be a short one.
+pub fn quick() -> bool {
+    std::env::args().any(|argument| argument == QUICK)
+}
+
+/// So many, or a quarter of them where this measurement is to be a short one.
+pub fn some(count: usize) -> usize {
+    if quick() { count / 4 } else { count }
+}
+
+/// Does something over and over, until it can be told how long it takes: seconds for each time.
+pub fn repeated(mut once: impl FnMut()) -> f64 {
+    let long_enough = Duration::from_millis(if quick() { 50 } else { 150 });
+    let (begun, mut times) = (Instant::now(), 0);
+    loop {
+        once();
+        times += 1;
+        let took = begun.elapsed();
+        if took >= long_enough {
+            return took.as_secs_f64() / f64::from(times);
+        }
     }
-    begun.elapsed().as_secs_f64() * 1e6 / count as f64
 }
 
 /// Resident memory of this process, in bytes.

@@ -15,6 +15,7 @@ use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlite_es::{SqliteEventRepository, default_sqlite_pool};
+use sqlx::{Pool, Sqlite};
 use tempfile::TempDir;
 
 /// The data of every event.
@@ -25,6 +26,11 @@ const SCHEMA: &str = "CREATE TABLE events (
   aggregate_type text NOT NULL, aggregate_id text NOT NULL, sequence integer CHECK (sequence >= 0) NOT NULL,
   event_type text NOT NULL, event_version text NOT NULL, payload text NOT NULL, metadata text NOT NULL,
   PRIMARY KEY (aggregate_type, aggregate_id, sequence)) STRICT";
+
+/// Makes a long stream of its first event, in a tenth of the time that appends would take.
+const COPIES: &str = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+  INSERT INTO events SELECT aggregate_type, aggregate_id, i, event_type, event_version, payload, metadata
+  FROM n, events WHERE sequence = 1";
 
 /// What the repository wants for the name of its type; nothing of it runs.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +60,7 @@ impl Aggregate for Task {
 
 #[derive(Clone)]
 struct Store {
+    pool: Pool<Sqlite>,
     repository: Arc<SqliteEventRepository>,
     /// How many events each stream has.
     versions: Arc<[AtomicUsize]>,
@@ -69,7 +76,7 @@ impl Store {
         let pool = default_sqlite_pool(&format!("sqlite://{}", file.display())).await;
         sqlx::query(SCHEMA).execute(&pool).await.expect("the table is made");
         let versions = (0..streams).map(|_| AtomicUsize::new(0)).collect();
-        Self { repository: Arc::new(SqliteEventRepository::new(pool)), versions }
+        Self { repository: Arc::new(SqliteEventRepository::new(pool.clone())), pool, versions }
     }
 
     async fn append(&self, stream: usize, count: usize) {
@@ -138,9 +145,8 @@ async fn read() -> f64 {
     const READS: usize = 1;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(&directory, 1).await;
-    for _ in 0..EVENTS / 1_000 {
-        store.append(0, 1_000).await;
-    }
+    store.append(0, 1).await;
+    sqlx::query(COPIES).bind(EVENTS as i64).execute(&store.pool).await.expect("the event is copied");
     assert_eq!(store.read(0).await, EVENTS);
     let begun = Instant::now();
     for _ in 0..READS {

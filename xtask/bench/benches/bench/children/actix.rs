@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor, ActorContext, Addr, ArbiterHandle, Context, Handler, Message, Supervised, Supervisor};
-use parking_lot::Mutex;
 
 use super::{Child, Children};
 use crate::pods::arbiters;
 
-struct Actress(Option<Arc<Child>>);
+pub struct Actress(Option<Arc<Child>>);
 
 impl Actor for Actress {
     type Context = Context<Self>;
@@ -42,16 +41,12 @@ impl Handler<Crash> for Actress {
 pub struct Actix {
     arbiters: [ArbiterHandle; 2],
     next: Arc<AtomicUsize>,
-    children: Arc<Mutex<Vec<Addr<Actress>>>>,
 }
 
 impl Actix {
     fn spawn(&self, child: Option<Arc<Child>>) -> Addr<Actress> {
         let arbiter = &self.arbiters[self.next.fetch_add(1, Ordering::Relaxed) % 2];
-        let started = Supervisor::start_in_arbiter(arbiter, move |_| Actress(child));
-        // A child ends with its last address.
-        self.children.lock().push(started.clone());
-        started
+        Supervisor::start_in_arbiter(arbiter, move |_| Actress(child))
     }
 }
 
@@ -59,16 +54,25 @@ impl Children for Actix {
     const PANICS: bool = false;
     const STORM: usize = 0;
 
+    /// A child ends with its last address.
+    type Handle = Addr<Actress>;
+
     async fn new() -> Self {
-        Self { arbiters: arbiters(), next: Arc::default(), children: Arc::default() }
+        Self { arbiters: arbiters(), next: Arc::default() }
     }
 
-    async fn start_idle(&self) {
-        self.spawn(None);
+    async fn start_idle(&self) -> Addr<Actress> {
+        self.spawn(None)
     }
 
-    async fn start(&self, child: Arc<Child>) {
+    async fn start(&self, child: Arc<Child>) -> Addr<Actress> {
         let started = self.spawn(Some(child.clone()));
-        child.crashed_by(move || started.do_send(Crash));
+        let to_itself = started.clone();
+        child.crashed_by(move || to_itself.do_send(Crash));
+        started
+    }
+
+    async fn stop(&self, _: Addr<Actress>) -> bool {
+        false
     }
 }

@@ -1,8 +1,9 @@
-//! The limit: a task that runs the child, catches what it panics with, and runs it again; its start is answered when it is up, and
-//! its end can be awaited.
+//! The limit: a task that runs the child, catches what it panics with, counts that, and runs it again; its start is answered when it is
+//! up, with a handle that stops it and awaits its end.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use tokio::sync::oneshot;
@@ -10,17 +11,34 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-struct Running {
+/// A child, which ends with this.
+pub struct Running {
     stop: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
-#[derive(Clone, Default)]
-pub struct Bare(Arc<Mutex<Vec<Running>>>);
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        self.task.abort();
+    }
+}
 
-/// Polls with panics caught.
-async fn caught<F: Future>(future: F) -> Result<F::Output, ()> {
-    let mut future = std::pin::pin!(future);
+#[derive(Clone, Default)]
+pub struct Bare(Arc<Ended>);
+
+/// How often children ended by themselves.
+#[derive(Default)]
+struct Ended {
+    well: AtomicUsize,
+    errors: AtomicUsize,
+    panics: AtomicUsize,
+}
+
+/// Makes it and runs it, with panics of both caught.
+async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
+    let made = std::panic::catch_unwind(AssertUnwindSafe(make)).map_err(drop)?;
+    let mut future = std::pin::pin!(made);
     std::future::poll_fn(|cx| {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
         match polled {
@@ -33,45 +51,51 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, ()> {
 }
 
 impl Bare {
-    async fn supervise<F>(&self, make: impl Fn() -> F + Send + 'static)
+    async fn supervise<F>(&self, mut make: impl FnMut() -> F + Send + 'static) -> Running
     where
-        F: Future<Output = Result<(), std::io::Error>> + Send + 'static,
+        F: Future<Output = Result<(), std::io::Error>> + Send,
     {
         let (up, is_up) = oneshot::channel();
         let stop = Arc::new(Notify::new());
-        let stopped = stop.clone();
+        let (stopped, counts) = (stop.clone(), self.0.clone());
         let task = tokio::spawn(async move {
             let _ = up.send(());
             loop {
-                tokio::select! {
+                let ended = tokio::select! {
                     biased;
                     () = stopped.notified() => return,
-                    _ended = caught(make()) => {}
-                }
+                    ended = caught(&mut make) => ended,
+                };
+                let count = match ended {
+                    Ok(Ok(())) => &counts.well,
+                    Ok(Err(_)) => &counts.errors,
+                    Err(()) => &counts.panics,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
             }
         });
         is_up.await.expect("the child comes up");
-        self.0.lock().push(Running { stop, task });
+        Running { stop, task }
     }
 }
 
 impl Children for Bare {
+    type Handle = Running;
+
     async fn new() -> Self {
         Self::default()
     }
 
-    async fn start_idle(&self) {
-        self.supervise(std::future::pending).await;
+    async fn start_idle(&self) -> Running {
+        self.supervise(std::future::pending).await
     }
 
-    async fn start(&self, child: Arc<Child>) {
-        self.supervise(move || child.clone().run()).await;
+    async fn start(&self, child: Arc<Child>) -> Running {
+        self.supervise(move || child.clone().run()).await
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-        self.task.abort();
+    async fn stop(&self, mut child: Running) -> bool {
+        child.stop.notify_one();
+        (&mut child.task).await.is_ok()
     }
 }

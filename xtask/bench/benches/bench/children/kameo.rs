@@ -7,6 +7,7 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
 use kameo::error::Infallible;
 use kameo::message::{Context, Message};
+use kameo::supervision::RestartPolicy;
 
 use super::{Child, Children};
 
@@ -21,7 +22,7 @@ impl Actor for Supervisor {
     }
 }
 
-struct Actress(Option<Arc<Child>>);
+pub struct Actress(Option<Arc<Child>>);
 
 impl Actor for Actress {
     type Args = Option<Arc<Child>>;
@@ -51,22 +52,36 @@ impl Message<Crash> for Actress {
 pub struct Kameo(ActorRef<Supervisor>);
 
 impl Kameo {
-    async fn spawn(&self, child: Option<Arc<Child>>) {
-        let supervised = Actress::supervise(&self.0, child).restart_limit(u32::MAX, Duration::from_secs(1));
-        supervised.spawn().await.wait_for_startup().await;
+    async fn spawn(&self, child: Option<Arc<Child>>) -> ActorRef<Actress> {
+        let supervised = Actress::supervise(&self.0, child)
+            // One that is told to stop stays away.
+            .restart_policy(RestartPolicy::Transient)
+            .restart_limit(u32::MAX, Duration::from_secs(1));
+        let started = supervised.spawn().await;
+        started.wait_for_startup().await;
+        started
     }
 }
 
 impl Children for Kameo {
+    const STARTS: usize = 30_000;
+    type Handle = ActorRef<Actress>;
+
     async fn new() -> Self {
         Self(Supervisor::spawn(()))
     }
 
-    async fn start_idle(&self) {
-        self.spawn(None).await;
+    async fn start_idle(&self) -> ActorRef<Actress> {
+        self.spawn(None).await
     }
 
-    async fn start(&self, child: Arc<Child>) {
-        self.spawn(Some(child)).await;
+    async fn start(&self, child: Arc<Child>) -> ActorRef<Actress> {
+        self.spawn(Some(child)).await
+    }
+
+    async fn stop(&self, child: ActorRef<Actress>) -> bool {
+        child.stop_gracefully().await.expect("the child can be told");
+        child.wait_for_shutdown().await;
+        true
     }
 }

@@ -12,10 +12,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipa_bench::numbers::Spread;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::tool::{CANNOT, block_on, each, resident};
+use crate::tool::{CANNOT, block_on, each, resident, some};
 
 pub use actix::Actix;
 pub use bare::Bare;
@@ -84,42 +85,64 @@ impl Child {
     }
 }
 
+const MANY_RESTARTS: usize = 10_000;
+
 /// Whoever can supervise single children, without a limit of restarts.
 pub trait Children: Clone + Send + Sync + 'static {
+    /// How many children are started; fewer where each takes long.
+    const STARTS: usize = 150_000;
     /// How many restarts of one child are measured; fewer where each takes long.
-    const RESTARTS: usize = 3_000;
+    const RESTARTS: usize = MANY_RESTARTS;
     /// How many children crash at once; none where that would take minutes.
     const STORM: usize = 10_000;
     /// Whether a child may panic.
     const PANICS: bool = true;
+    /// What a child is known by to whoever started it; it lives as long as that.
+    type Handle: Send + 'static;
     /// With no child.
     fn new() -> impl Future<Output = Self> + Send;
     /// Returns when an idle child is up.
-    fn start_idle(&self) -> impl Future<Output = ()> + Send;
+    fn start_idle(&self) -> impl Future<Output = Self::Handle> + Send;
     /// Returns when the child is up.
-    fn start(&self, child: Arc<Child>) -> impl Future<Output = ()> + Send;
+    fn start(&self, child: Arc<Child>) -> impl Future<Output = Self::Handle> + Send;
+    /// Stops the child for good; returns when it is gone. `false` if that cannot be asked for.
+    fn stop(&self, child: Self::Handle) -> impl Future<Output = bool> + Send;
 }
 
-const COUNT: usize = 30_000;
-const ALONE: usize = 5_000;
-
-async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> f64 {
+/// Starts so many, so many at a time: microseconds for each, and the children, caller by caller.
+async fn started<C: Children>(children: &C, count: usize, in_flight: usize) -> (f64, Vec<Vec<C::Handle>>) {
     let all = children.clone();
-    each(count, in_flight, move |_| {
+    each(0..count, in_flight, move |_| {
         let children = all.clone();
         async move { children.start_idle().await }
     })
     .await
 }
 
-/// Microseconds to start a child, 64 at once, and by one caller; resident bytes of each.
+/// Stops these, 64 at a time; microseconds for each.
+async fn stopped<C: Children>(children: &C, which: Vec<Vec<C::Handle>>) -> f64 {
+    let which: Vec<C::Handle> = which.into_iter().flatten().collect();
+    let (all, count) = (children.clone(), which.len());
+    let which = Arc::new(Mutex::new(which));
+    let (time, stopped) = each(0..count, 64, move |_| {
+        let (children, next) = (all.clone(), which.lock().pop());
+        async move { children.stop(next.expect("as many as there are")).await }
+    })
+    .await;
+    if stopped.into_iter().flatten().all(|stopped| stopped) { time } else { CANNOT }
+}
+
+/// Microseconds to start a child, 64 at once, by one caller, by two; resident bytes of each; microseconds to stop one, 64 at once.
 pub fn starts<C: Children>() -> Vec<f64> {
+    let count = some(C::STARTS);
     block_on(async {
         let before = resident();
         let children = C::new().await;
-        let start = started(&children, COUNT, 64).await;
-        let bytes = (resident() - before) / COUNT as f64;
-        vec![start, started(&children, ALONE, 1).await, bytes]
+        let (start, all) = started(&children, count, 64).await;
+        let bytes = (resident() - before) / count as f64;
+        let (alone, _alone) = started(&children, count / 5, 1).await;
+        let (two, _two) = started(&children, count / 5, 2).await;
+        vec![start, alone, two, bytes, stopped(&children, all).await]
     })
 }
 
@@ -128,13 +151,14 @@ async fn times<C: Children>(how: How) -> Vec<f64> {
     let children = C::new().await;
     let (runs, mut ran) = mpsc::unbounded_channel();
     let child = Child::new(how, runs);
-    children.start(child.clone()).await;
+    let _handle = children.start(child.clone()).await;
     ran.recv().await.expect("the child runs");
     let mut times = Vec::new();
-    for n in 0..C::RESTARTS {
+    let restarts = C::RESTARTS.min(some(MANY_RESTARTS));
+    for n in 0..restarts {
         child.crash();
         let time = ran.recv().await.expect("the child runs again");
-        if n >= C::RESTARTS / 10 {
+        if n >= restarts / 10 {
             times.push(time);
         }
     }
@@ -142,43 +166,56 @@ async fn times<C: Children>(how: How) -> Vec<f64> {
     times
 }
 
-/// The median of the time from an `Err` to the next run, in microseconds, and its 99th percentile over the median; the median from
+/// Of these sorted times: the median, the 99th percentile, and that over the median.
+fn percentiles(times: &[f64]) -> [f64; 3] {
+    let (half, most) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    [half, most, most / half]
+}
+
+/// Of the times from an `Err` to the next run, in microseconds: the median, the 99th percentile, and that over the median; the same from
 /// a panic; milliseconds from 10,000 crashes at once until all run again.
 pub fn restarts<C: Children>() -> Vec<f64> {
     // On a task, as supervisors and children are.
     block_on(async {
         let measured = tokio::spawn(async {
-            let by_err = times::<C>(How::Err).await;
-            let by_panic = if C::PANICS { times::<C>(How::Panic).await } else { vec![CANNOT] };
-            let median = by_err[by_err.len() / 2];
-            let tail = by_err[by_err.len() * 99 / 100] / median;
-            vec![median, tail, by_panic[by_panic.len() / 2], storm::<C>().await]
+            let by_err = percentiles(&times::<C>(How::Err).await);
+            let by_panic = match C::PANICS {
+                true => percentiles(&times::<C>(How::Panic).await),
+                false => [CANNOT; 3],
+            };
+            [&by_err[..], &by_panic, &[storm::<C>().await]].concat()
         });
         measured.await.expect("nobody panics but children")
     })
 }
 
+/// The median of several storms.
 async fn storm<C: Children>() -> f64 {
+    const STORMS: usize = 4;
     if C::STORM == 0 {
         return CANNOT;
     }
     let children = C::new().await;
     let (runs, mut ran) = mpsc::unbounded_channel();
-    let mut all = Vec::with_capacity(C::STORM);
+    let (mut all, mut handles) = (Vec::with_capacity(C::STORM), Vec::with_capacity(C::STORM));
     for _ in 0..C::STORM {
         let child = Child::new(How::Panic, runs.clone());
-        children.start(child.clone()).await;
+        handles.push(children.start(child.clone()).await);
         all.push(child);
     }
     for _ in 0..C::STORM {
         ran.recv().await.expect("the child runs");
     }
-    let begun = Instant::now();
-    for child in &all {
-        child.crash();
+    let mut times = Vec::with_capacity(STORMS);
+    for _ in 0..some(STORMS) {
+        let begun = Instant::now();
+        for child in &all {
+            child.crash();
+        }
+        for _ in 0..C::STORM {
+            ran.recv().await.expect("the child runs again");
+        }
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    for _ in 0..C::STORM {
-        ran.recv().await.expect("the child runs again");
-    }
-    begun.elapsed().as_secs_f64() * 1e3
+    Spread::of(&times).expect("there were storms").median
 }

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, async_trait,
-    call,
-};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, call};
 
 use super::{Child, Children};
 
@@ -16,7 +13,6 @@ pub struct Crash;
 /// The child, idle if there is none to tell of its runs.
 pub struct Actress(pub Option<Arc<Child>>);
 
-#[async_trait]
 impl Actor for Actress {
     type Msg = Crash;
     type State = ();
@@ -45,41 +41,50 @@ struct Supervisor;
 
 type Running = HashMap<ActorId, Option<Arc<Child>>>;
 
-struct Start(Option<Arc<Child>>, RpcReplyPort<()>);
+enum Ask {
+    Start(Option<Arc<Child>>, RpcReplyPort<ActorCell>),
+    /// Not to make it again.
+    Forget(ActorId, RpcReplyPort<()>),
+}
 
 async fn start(
     child: Option<Arc<Child>>,
     supervisor: ActorCell,
     running: &mut Running,
-) -> Result<(), ActorProcessingErr> {
+) -> Result<ActorCell, ActorProcessingErr> {
     let (started, _) = Actress::spawn_linked(None, Actress(child.clone()), (), supervisor).await?;
     running.insert(started.get_id(), child);
-    Ok(())
+    Ok(started.get_cell())
 }
 
-#[async_trait]
 impl Actor for Supervisor {
-    type Msg = Start;
+    type Msg = Ask;
     type State = Running;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Start>, (): ()) -> Result<Running, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Ask>, (): ()) -> Result<Running, ActorProcessingErr> {
         Ok(Running::new())
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Start>,
-        Start(child, reply): Start,
+        myself: ActorRef<Ask>,
+        ask: Ask,
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
-        start(child, myself.get_cell(), running).await?;
-        Ok(reply.send(())?)
+        match ask {
+            Ask::Start(child, reply) => reply.send(start(child, myself.get_cell(), running).await?)?,
+            Ask::Forget(child, reply) => {
+                running.remove(&child);
+                reply.send(())?;
+            }
+        }
+        Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<Start>,
+        myself: ActorRef<Ask>,
         event: SupervisionEvent,
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
@@ -93,19 +98,27 @@ impl Actor for Supervisor {
 }
 
 #[derive(Clone)]
-pub struct Ractor(ActorRef<Start>);
+pub struct Ractor(ActorRef<Ask>);
 
 impl Children for Ractor {
+    const STARTS: usize = 30_000;
+    type Handle = ActorCell;
+
     async fn new() -> Self {
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, ()).await.expect("a supervisor starts");
         Self(supervisor)
     }
 
-    async fn start_idle(&self) {
-        call!(self.0, |reply| Start(None, reply)).expect("the child comes up");
+    async fn start_idle(&self) -> ActorCell {
+        call!(self.0, |reply| Ask::Start(None, reply)).expect("the child comes up")
     }
 
-    async fn start(&self, child: Arc<Child>) {
-        call!(self.0, |reply| Start(Some(child), reply)).expect("the child comes up");
+    async fn start(&self, child: Arc<Child>) -> ActorCell {
+        call!(self.0, |reply| Ask::Start(Some(child), reply)).expect("the child comes up")
+    }
+
+    async fn stop(&self, child: ActorCell) -> bool {
+        call!(self.0, |reply| Ask::Forget(child.get_id(), reply)).expect("the supervisor answers");
+        child.stop_and_wait(None, None).await.is_ok()
     }
 }

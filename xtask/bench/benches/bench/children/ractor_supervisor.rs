@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ractor::ActorRef;
+use ractor::{ActorRef, registry};
 use ractor_supervisor::dynamic::{DynamicSupervisorMsg, DynamicSupervisorOptions};
 use ractor_supervisor::{ChildSpec, DynamicSupervisor, Restart, SpawnFn};
 
@@ -18,11 +18,12 @@ pub struct RactorSupervisor {
 }
 
 impl RactorSupervisor {
-    async fn spawn(&self, child: Option<Arc<Child>>) {
+    /// The child's name.
+    async fn spawn(&self, child: Option<Arc<Child>>) -> String {
         let name = self.supervisor.get_name().expect("it has one");
         let id = format!("{name}/{}", self.next.fetch_add(1, Ordering::Relaxed));
         let spec = ChildSpec {
-            id,
+            id: id.clone(),
             restart: Restart::Permanent,
             spawn_fn: SpawnFn::new(move |supervisor, id| {
                 let child = child.clone();
@@ -36,12 +37,16 @@ impl RactorSupervisor {
             reset_after: None,
         };
         DynamicSupervisor::spawn_child(self.supervisor.clone(), spec).await.expect("the child comes up");
+        id
     }
 }
 
 impl Children for RactorSupervisor {
+    const STARTS: usize = 30_000;
     const RESTARTS: usize = 20;
     const STORM: usize = 0;
+
+    type Handle = String;
 
     async fn new() -> Self {
         let options = DynamicSupervisorOptions {
@@ -56,11 +61,18 @@ impl Children for RactorSupervisor {
         Self { supervisor, next: Arc::default() }
     }
 
-    async fn start_idle(&self) {
-        self.spawn(None).await;
+    async fn start_idle(&self) -> String {
+        self.spawn(None).await
     }
 
-    async fn start(&self, child: Arc<Child>) {
-        self.spawn(Some(child)).await;
+    async fn start(&self, child: Arc<Child>) -> String {
+        self.spawn(Some(child)).await
+    }
+
+    /// The supervisor answers when it has killed the child, and does not wait for its end.
+    async fn stop(&self, child: String) -> bool {
+        let running = registry::where_is(&child).expect("the child runs");
+        let stopped = DynamicSupervisor::terminate_child(self.supervisor.clone(), child).await;
+        stopped.is_ok() && running.wait(None).await.is_ok()
     }
 }

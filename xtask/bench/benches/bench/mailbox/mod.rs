@@ -8,7 +8,7 @@ mod ractor;
 use std::future::Future;
 use std::time::Instant;
 
-use crate::tool::block_on;
+use crate::tool::{block_on, some};
 
 pub use bare::Bare;
 pub use kameo::Kameo;
@@ -33,34 +33,34 @@ pub fn mail<M: Mail>() -> Vec<f64> {
 
 /// Microseconds of a question and its answer.
 fn call<M: Mail>() -> f64 {
-    const CALLS: u64 = 30_000;
+    let calls = some(100_000) as u64;
     block_on(async {
         let mail = M::new().await;
         // On a task of its own, as callers are.
         let asking = tokio::spawn(async move {
             let begun = Instant::now();
-            for n in 0..CALLS {
+            for n in 0..calls {
                 assert_eq!(mail.call(n).await, n);
             }
             begun.elapsed()
         });
-        asking.await.expect("the caller does not panic").as_secs_f64() * 1e6 / CALLS as f64
+        asking.await.expect("the caller does not panic").as_secs_f64() * 1e6 / calls as f64
     })
 }
 
 /// Statements a second.
 fn cast<M: Mail>() -> f64 {
-    const CASTS: u64 = 300_000;
+    let casts = some(1_000_000) as u64;
     block_on(async {
         let mail = M::new().await;
         let telling = tokio::spawn(async move {
             let begun = Instant::now();
-            for _ in 0..CASTS {
+            for _ in 0..casts {
                 mail.cast().await;
             }
-            assert_eq!(mail.count().await, CASTS);
+            assert_eq!(mail.count().await, casts);
             begun.elapsed()
         });
-        CASTS as f64 / telling.await.expect("the caller does not panic").as_secs_f64()
+        casts as f64 / telling.await.expect("the caller does not panic").as_secs_f64()
     })
 }

@@ -1,6 +1,6 @@
 //! ractor: its unbounded mailbox.
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, async_trait, call, cast};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call, cast};
 
 use super::Mail;
 
@@ -12,7 +12,6 @@ enum Ask {
 
 struct Count;
 
-#[async_trait]
 impl Actor for Count {
     type Msg = Ask;
     type State = u64;

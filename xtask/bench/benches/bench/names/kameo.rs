@@ -1,4 +1,4 @@
-//! kameo: names of actors, of the whole process. Here all lead to one, as it is not actors that are measured.
+//! kameo: names of actors, of the whole process. They lead to 10,000 actors, as it is not actors that are measured.
 
 use std::sync::Arc;
 
@@ -19,16 +19,22 @@ impl Actor for Named {
     }
 }
 
-pub struct Kameo(ActorRef<Named>);
+/// How many actors there are at most.
+const ACTORS: usize = 10_000;
+
+pub struct Kameo(Vec<ActorRef<Named>>);
 
 impl Keeper for Kameo {
     type Value = ActorRef<Named>;
     async fn filled(names: &[Arc<str>]) -> Self {
-        let named = Named::spawn(());
-        for name in names {
-            named.register(name.to_string()).expect("the name is free");
+        let actors: Vec<_> = (0..names.len().min(ACTORS)).map(|_| Named::spawn(())).collect();
+        for actor in &actors {
+            actor.wait_for_startup().await;
         }
-        Self(named)
+        for (name, actor) in names.iter().zip(actors.iter().cycle()) {
+            actor.register(name.to_string()).expect("the name is free");
+        }
+        Self(actors)
     }
     fn lookup(&self, name: &str) -> Option<ActorRef<Named>> {
         ActorRef::lookup(name).expect("all are of one type")
@@ -43,7 +49,7 @@ impl Keeper for Kameo {
         entries.collect()
     }
     fn cycle(&self, name: &Arc<str>) -> bool {
-        self.0.register(name.to_string()).is_ok()
+        self.0[0].register(name.to_string()).is_ok()
             && ACTOR_REGISTRY.lock().expect("nobody panics with it").remove(&**name)
     }
     fn count(&self) -> Option<usize> {

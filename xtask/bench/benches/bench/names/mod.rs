@@ -5,15 +5,15 @@ mod ractor;
 
 use std::future::Future;
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipa_registry::{Registration, Registry};
 
 pub use self::kameo::Kameo;
 pub use self::ractor::Ractor;
 use crate::pods::bare::{Name, Names};
-use crate::tool::{CANNOT, block_on, name};
+use crate::tool::{CANNOT, block_on, name, repeated, some};
 
 /// Whoever keeps names.
 pub trait Keeper: Sync + Sized {
@@ -31,6 +31,11 @@ pub trait Keeper: Sync + Sized {
 
 type Value = Arc<u64>;
 
+/// Each of its own, as two threads that count references to one would wait for each other.
+fn values() -> impl Iterator<Item = Value> {
+    (0..).map(Arc::new)
+}
+
 pub struct Ours(
     Registry<Arc<str>, Value>,
     #[expect(dead_code, reason = "names live by it")] Vec<Registration<Arc<str>, Value>>,
@@ -41,11 +46,11 @@ impl Keeper for Ours {
     type Value = Value;
     async fn filled(names: &[Arc<str>]) -> Self {
         let registry = Registry::new();
-        let value = Arc::new(7);
-        let enter =
-            |name: &Arc<str>| registry.register(name.clone(), value.clone()).expect("the name is free");
-        let entered = names.iter().map(enter).collect();
-        Self(registry, entered, value)
+        let enter = |(name, value): (&Arc<str>, Value)| {
+            registry.register(name.clone(), value).expect("the name is free")
+        };
+        let entered = names.iter().zip(values()).map(enter).collect();
+        Self(registry, entered, Arc::new(7))
     }
     fn lookup(&self, name: &str) -> Option<Value> {
         self.0.lookup(name)
@@ -61,16 +66,20 @@ impl Keeper for Ours {
     }
 }
 
-pub struct Bare(Arc<Names<Value>>, #[expect(dead_code, reason = "names live by it")] Vec<Name<Value>>, Value);
+pub struct Bare(
+    Arc<Names<Arc<str>, Value>>,
+    #[expect(dead_code, reason = "names live by it")] Vec<Name<Arc<str>, Value>>,
+    Value,
+);
 
 impl Keeper for Bare {
     type Value = Value;
     async fn filled(names: &[Arc<str>]) -> Self {
         let all = Arc::new(Names::new());
-        let value = Arc::new(7);
-        let enter = |name: &Arc<str>| all.take(name.clone(), value.clone()).expect("the name is free");
-        let entered = names.iter().map(enter).collect();
-        Self(all, entered, value)
+        let enter =
+            |(name, value): (&Arc<str>, Value)| all.take(name.clone(), value).expect("the name is free");
+        let entered = names.iter().zip(values()).map(enter).collect();
+        Self(all, entered, Arc::new(7))
     }
     fn lookup(&self, name: &str) -> Option<Value> {
         self.0.get(name)
@@ -86,36 +95,41 @@ impl Keeper for Bare {
     }
 }
 
-fn names(count: usize) -> Vec<Arc<str>> {
-    (0..count).map(|n| name(n).into()).collect()
+/// What is entered.
+fn names(which: Range<usize>) -> Vec<Arc<str>> {
+    which.map(|n| name(n).into()).collect()
 }
 
-const LOOKUPS: usize = 600_000;
+/// What is asked for: not the memory that the keeper has, which would be in the cache when it compares.
+fn questions(which: Range<usize>) -> Vec<String> {
+    which.map(name).collect()
+}
 
 /// Nanoseconds of a lookup, by so many threads at once.
-fn lookup<K: Keeper>(keeper: &K, names: &[Arc<str>], threads: usize) -> f64 {
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
-            scope.spawn(move || {
-                // A stride that is prime to the count: no order that a cache could guess.
-                let mut at = thread * 17;
-                for _ in 0..LOOKUPS {
-                    at = (at + 7_919) % names.len();
-                    assert!(black_box(keeper.lookup(&names[at])).is_some());
-                }
-            });
-        }
-    });
-    begun.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64
+fn lookup<K: Keeper>(keeper: &K, names: &[String], threads: usize) -> f64 {
+    let lookups = some(600_000);
+    let all = || {
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                scope.spawn(move || {
+                    // A stride that is prime to the count: no order that a cache could guess.
+                    let mut at = thread * 17;
+                    for _ in 0..lookups {
+                        at = (at + 7_919) % names.len();
+                        assert!(black_box(keeper.lookup(&names[at])).is_some());
+                    }
+                });
+            }
+        });
+    };
+    repeated(all) * 1e9 / lookups as f64
 }
 
 /// Nanoseconds of a lookup by one thread, and by two.
 fn lookups<K: Keeper>(count: usize) -> Vec<f64> {
     block_on(async {
-        let names = names(count);
-        let keeper = K::filled(&names).await;
-        vec![lookup(&keeper, &names, 1), lookup(&keeper, &names, 2)]
+        let (keeper, asked) = (K::filled(&names(0..count)).await, questions(0..count));
+        vec![lookup(&keeper, &asked, 1), lookup(&keeper, &asked, 2)]
     })
 }
 
@@ -131,47 +145,39 @@ pub fn million<K: Keeper>() -> Vec<f64> {
 /// of a count; how many times longer that takes than among 100.
 pub fn hundred_thousand<K: Keeper>() -> Vec<f64> {
     block_on(async {
-        let few = K::filled(&names(100)).await;
+        let few = K::filled(&names(0..100)).await;
         let of_few = counting(&few);
         drop(few);
-        let names: Vec<Arc<str>> = (100..100_100).map(|n| name(n).into()).collect();
-        let keeper = K::filled(&names).await;
-        let (one, two) = (lookup(&keeper, &names, 1), lookup(&keeper, &names, 2));
+        let which = 100..100_100;
+        let (keeper, asked) = (K::filled(&names(which.clone())).await, questions(which));
+        let (one, two) = (lookup(&keeper, &asked, 1), lookup(&keeper, &asked, 2));
         let of_many = counting(&keeper);
         vec![one, two, list(&keeper), cycle(&keeper), of_many, of_many / of_few]
     })
 }
 
 fn list<K: Keeper>(keeper: &K) -> f64 {
-    const LISTS: usize = 10;
-    let begun = Instant::now();
-    for _ in 0..LISTS {
-        assert!(black_box(keeper.list()).len() >= 100_000);
-    }
-    begun.elapsed().as_secs_f64() * 1e3 / LISTS as f64
+    repeated(|| assert!(black_box(keeper.list()).len() >= 100_000)) * 1e3
 }
 
 fn cycle<K: Keeper>(keeper: &K) -> f64 {
-    const CYCLES: usize = 300_000;
-    let fresh: Vec<Arc<str>> = (0..1_000).map(|n| name(10_000_000 + n).into()).collect();
+    let fresh = names(10_000_000..10_001_000);
     if !keeper.cycle(&fresh[0]) {
         return CANNOT;
     }
-    let begun = Instant::now();
-    for n in 0..CYCLES {
-        assert!(keeper.cycle(&fresh[n % fresh.len()]));
-    }
-    begun.elapsed().as_secs_f64() * 1e9 / CYCLES as f64
+    let all = || fresh.iter().for_each(|name| assert!(keeper.cycle(name)));
+    repeated(all) * 1e9 / fresh.len() as f64
 }
 
 fn counting<K: Keeper>(keeper: &K) -> f64 {
-    const COUNTS: usize = 100_000;
+    const COUNTS: usize = 10_000;
     if keeper.count().is_none() {
         return CANNOT;
     }
-    let begun = Instant::now();
-    for _ in 0..COUNTS {
-        black_box(black_box(keeper).count());
-    }
-    begun.elapsed().as_secs_f64() * 1e9 / COUNTS as f64
+    let all = || {
+        for _ in 0..COUNTS {
+            black_box(black_box(keeper).count());
+        }
+    };
+    repeated(all) * 1e9 / COUNTS as f64
 }

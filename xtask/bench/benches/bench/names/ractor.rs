@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, async_trait, registry};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, registry};
 
 use super::Keeper;
 
 struct Named;
 
-#[async_trait]
 impl Actor for Named {
     type Msg = ();
     type State = ();

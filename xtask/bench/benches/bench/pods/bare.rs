@@ -2,89 +2,119 @@
 //!
 //! It does: a name for the pod, taken before anything starts, and one for each child, in sharded maps, as guards; children from
 //! factories that can make them again; started in order, each awaited until it is up; a start that is answered when all are; a child that
-//! panics or fails is noticed and made again; stopped in reverse, each awaited; a stop that is answered when all is gone. It does not:
+//! panics or fails is noticed and made again; stopped in reverse, each awaited; a stop that is answered when all is gone; a pod that
+//! panics itself lets its children stop and its names go, and whoever waits for its stop is told. It does not:
 //! restart limits, deadlines, kills, stuck children, events, metadata, dynamic children, errors with a cause.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::{Mutex, RwLock};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxBuildHasher;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{CHILDREN, Pods};
 
-/// Names in a sharded map.
-pub struct Names<V> {
-    shards: Vec<RwLock<FxHashMap<Arc<str>, V>>>,
+/// Names in a sharded map: a name is hashed once, for its shard and for its place there.
+pub struct Names<K, V> {
+    shards: Vec<Shard<K, V>>,
 }
 
-impl<V: Clone> Names<V> {
+/// On cache lines of its own, so that the locks of two shards do not slow each other down.
+#[repr(align(64))]
+struct Shard<K, V>(RwLock<HashTable<(K, V)>>);
+
+fn hash<Q: Hash + ?Sized>(name: &Q) -> u64 {
+    FxBuildHasher.hash_one(name)
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     pub fn new() -> Self {
-        Self { shards: (0..64).map(|_| RwLock::default()).collect() }
+        Self { shards: (0..64).map(|_| Shard(RwLock::new(HashTable::new()))).collect() }
     }
 
-    fn shard(&self, name: &str) -> &RwLock<FxHashMap<Arc<str>, V>> {
-        // The upper bits: the map below uses the lower ones.
-        &self.shards[(FxBuildHasher.hash_one(name) >> 58) as usize]
+    /// The shard of a hash. Not by its own bits: a table takes its tags from the highest and its buckets from the lowest, so the names
+    /// of a shard would have them in common.
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<(K, V)>> {
+        &self.shards[(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize].0
     }
 
     /// Takes the name, if it is free.
-    pub fn take(self: &Arc<Self>, name: Arc<str>, value: V) -> Option<Name<V>> {
-        let mut shard = self.shard(&name).write();
-        match shard.entry(name.clone()) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(value);
+    pub fn take(self: &Arc<Self>, name: K, value: V) -> Option<Name<K, V>> {
+        let hash_of = hash(&name);
+        let mut shard = self.shard(hash_of).write();
+        match shard.entry(hash_of, |(taken, _)| *taken == name, |(taken, _)| hash(taken)) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(entry) => {
+                entry.insert((name.clone(), value));
                 drop(shard);
                 Some(Name { names: self.clone(), name })
             }
         }
     }
 
-    pub fn get(&self, name: &str) -> Option<V> {
-        self.shard(name).read().get(name).cloned()
+    pub fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let hash = hash(name);
+        let shard = self.shard(hash).read();
+        shard.find(hash, |(taken, _)| taken.borrow() == name).map(|(_, value)| value.clone())
     }
 
-    pub fn list(&self) -> Vec<(Arc<str>, V)> {
+    pub fn list(&self) -> Vec<(K, V)> {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
-            all.extend(shard.read().iter().map(|(name, value)| (name.clone(), value.clone())));
+            all.extend(shard.0.read().iter().cloned());
         }
         all
     }
 
     pub fn count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().len()).sum()
     }
 }
 
 /// A name that is free again when this is dropped.
-pub struct Name<V: Clone> {
-    names: Arc<Names<V>>,
-    name: Arc<str>,
+pub struct Name<K: Hash + Eq + Clone, V: Clone> {
+    names: Arc<Names<K, V>>,
+    name: K,
 }
 
-impl<V: Clone> Drop for Name<V> {
+impl<K: Hash + Eq + Clone, V: Clone> Drop for Name<K, V> {
     fn drop(&mut self) {
-        let removed = self.names.shard(&self.name).write().remove(&self.name);
-        drop(removed);
+        let hash = hash(&self.name);
+        let mut shard = self.names.shard(hash).write();
+        if let Ok(entry) = shard.find_entry(hash, |(taken, _)| *taken == self.name) {
+            let (removed, _) = entry.remove();
+            // Dropping the value is not the shard's business.
+            drop(shard);
+            drop(removed);
+        }
     }
 }
 
 /// A mailbox that costs nothing while it is empty.
 #[derive(Default)]
 pub struct Mailbox {
-    queue: Mutex<VecDeque<(u64, oneshot::Sender<u64>)>>,
-    stopped: Mutex<bool>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    questions: VecDeque<(u64, oneshot::Sender<u64>)>,
+    stopped: bool,
 }
 
 impl Mailbox {
     fn stop(&self) {
-        *self.stopped.lock() = true;
+        self.waiting.lock().stopped = true;
         self.wake.notify_one();
     }
 }
@@ -95,10 +125,14 @@ type Factory = Box<dyn Fn(Arc<Mailbox>, oneshot::Sender<()>) -> JoinHandle<()> +
 async fn echo(mailbox: Arc<Mailbox>, up: oneshot::Sender<()>) {
     let _ = up.send(());
     loop {
-        while let Some((number, reply)) = { mailbox.queue.lock().pop_front() } {
+        let (questions, stopped) = {
+            let mut waiting = mailbox.waiting.lock();
+            (std::mem::take(&mut waiting.questions), waiting.stopped)
+        };
+        for (number, reply) in questions {
             let _ = reply.send(number);
         }
-        if *mailbox.stopped.lock() {
+        if stopped {
             return;
         }
         mailbox.wake.notified().await;
@@ -107,42 +141,88 @@ async fn echo(mailbox: Arc<Mailbox>, up: oneshot::Sender<()>) {
 
 #[derive(Clone)]
 pub struct Bare {
-    pods: Arc<Names<Arc<Pod>>>,
-    children: Arc<Names<Arc<Mailbox>>>,
+    pods: Arc<Names<Arc<str>, Arc<Pod>>>,
+    children: Arc<Names<ChildName, Arc<Mailbox>>>,
 }
+
+/// The pod's, and which of its children.
+type ChildName = (Arc<str>, &'static str);
 
 /// What others see of a pod.
 #[derive(Default)]
 pub struct Pod {
-    active: Mutex<bool>,
+    status: Mutex<Status>,
     stop: Notify,
-    gone: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+#[derive(Default)]
+struct Status {
+    active: bool,
+    gone: bool,
+    /// Who waits until it is gone.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// As long as the pod's task is there. Whichever way that ends, nobody waits for ever; of one that has panicked nobody is told that it
+/// has stopped.
+struct Life(Arc<Pod>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut status = self.0.status.lock();
+            status.active = false;
+            status.gone = true;
+            std::mem::take(&mut status.waiting)
+        };
+        if !std::thread::panicking() {
+            for waiting in waiting {
+                let _ = waiting.send(());
+            }
+        }
+    }
+}
+
+/// The child stops when this is dropped, by a panic of its pod, too.
+struct Owned(Arc<Mailbox>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 struct Running {
     factory: Factory,
-    mailbox: Arc<Mailbox>,
-    name: Option<Name<Arc<Mailbox>>>,
+    mailbox: Owned,
+    name: Name<ChildName, Arc<Mailbox>>,
     task: JoinHandle<()>,
 }
 
 impl Bare {
-    async fn up(&self, id: &str, child: &str, factory: Factory) -> Running {
-        let mailbox = Arc::new(Mailbox::default());
-        let name = self.children.take(format!("{id}/{child}").into(), mailbox.clone());
+    async fn up(&self, id: &Arc<str>, child: &'static str, factory: Factory) -> Running {
+        let mailbox = Owned(Arc::default());
+        let name = self.children.take((id.clone(), child), mailbox.0.clone()).expect("the name is free");
         let (up, is_up) = oneshot::channel();
-        let task = factory(mailbox.clone(), up);
+        let task = factory(mailbox.0.clone(), up);
         is_up.await.expect("the child comes up");
         Running { factory, mailbox, name, task }
     }
 
-    async fn live(self, id: Arc<str>, pod: Arc<Pod>, name: Name<Arc<Pod>>, started: oneshot::Sender<()>) {
+    async fn live(
+        self,
+        id: Arc<str>,
+        pod: Arc<Pod>,
+        name: Name<Arc<str>, Arc<Pod>>,
+        started: oneshot::Sender<()>,
+    ) {
+        let life = Life(pod);
         let mut children = Vec::with_capacity(CHILDREN.len());
         for child in CHILDREN {
             let factory: Factory = Box::new(|mailbox, up| tokio::spawn(echo(mailbox, up)));
             children.push(self.up(&id, child, factory).await);
         }
-        *pod.active.lock() = true;
+        life.0.status.lock().active = true;
         let _ = started.send(());
         loop {
             // The first child that ends, or the stop.
@@ -156,25 +236,22 @@ impl Bare {
             });
             tokio::select! {
                 biased;
-                () = pod.stop.notified() => break,
+                () = life.0.stop.notified() => break,
                 n = ended => {
-                    let child = children.remove(n);
-                    drop(child.name);
-                    children.insert(n, self.up(&id, CHILDREN[n], child.factory).await);
+                    let Running { factory, name, .. } = children.remove(n);
+                    drop(name);
+                    children.insert(n, self.up(&id, CHILDREN[n], factory).await);
                 }
             }
         }
-        *pod.active.lock() = false;
-        while let Some(child) = children.pop() {
-            child.mailbox.stop();
-            let _ = child.task.await;
-            drop(child.name);
+        life.0.status.lock().active = false;
+        while let Some(Running { mailbox, name, task, .. }) = children.pop() {
+            drop(mailbox);
+            let _ = task.await;
+            drop(name);
         }
         drop(name);
-        let gone = std::mem::take(&mut *pod.gone.lock());
-        for waiting in gone {
-            let _ = waiting.send(());
-        }
+        drop(life);
     }
 }
 
@@ -192,9 +269,15 @@ impl Pods for Bare {
     }
 
     async fn stop(&self, id: String) {
-        let pod = self.pods.get(&id).expect("the pod runs");
+        let pod = self.pods.get(&*id).expect("the pod runs");
         let (gone, is_gone) = oneshot::channel();
-        pod.gone.lock().push(gone);
+        {
+            let mut status = pod.status.lock();
+            if status.gone {
+                return;
+            }
+            status.waiting.push(gone);
+        }
         pod.stop.notify_one();
         is_gone.await.expect("the pod stops");
     }

@@ -60,6 +60,7 @@ impl Actor for Pod {
 pub struct Kameo;
 
 impl Pods for Kameo {
+    const STARTS: usize = 10_000;
     /// Each end goes through all names.
     const STOPS: usize = 100;
 

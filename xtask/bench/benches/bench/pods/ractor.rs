@@ -6,8 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ractor::concurrency::JoinHandle;
 use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, async_trait,
-    registry,
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, registry,
 };
 
 use super::{CHILDREN, Pods};
@@ -19,7 +18,6 @@ pub enum Ask {
 
 pub struct Echo;
 
-#[async_trait]
 impl Actor for Echo {
     type Msg = Ask;
     type State = ();
@@ -47,7 +45,6 @@ async fn child(id: &str, child: &str, pod: ActorCell) -> Result<(ActorId, ActorC
     Ok((started.get_id(), started.get_cell()))
 }
 
-#[async_trait]
 impl Actor for Pod {
     type Msg = ();
     type State = Children;
@@ -91,6 +88,8 @@ pub struct Ractor(Arc<Mutex<Running>>);
 pub type Running = HashMap<String, (ActorCell, JoinHandle<()>)>;
 
 impl Pods for Ractor {
+    const STARTS: usize = 10_000;
+
     async fn new() -> Self {
         Self(Arc::default())
     }

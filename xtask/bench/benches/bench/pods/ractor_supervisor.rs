@@ -31,6 +31,8 @@ fn spec(id: &str, child: &str) -> ChildSpec {
 }
 
 impl Pods for RactorSupervisor {
+    const STARTS: usize = 10_000;
+
     async fn new() -> Self {
         Self(Arc::default())
     }

@@ -1,31 +1,44 @@
 //! task-supervisor: a supervisor of four tasks for each pod. It has no registry, so a map of the user's own keeps the pods; children
-//! have no names but those within their supervisor, and start and stop in no order.
+//! have no names but those within their supervisor, and start and stop in no order. Its supervisor calls a task running before it is, so
+//! each says itself when it is up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use task_supervisor::{
-    CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult, TaskStatus,
-};
+use task_supervisor::{CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult};
 use tokio::sync::{Notify, oneshot};
 
 use super::{CHILDREN, Pods};
 
 /// A mailbox that costs nothing while it is empty, as the one written by hand has.
-#[derive(Clone, Default)]
-struct Echo(Arc<(Mutex<Questions>, Notify)>);
+#[derive(Clone)]
+struct Echo(Arc<Mailbox>);
 
-type Questions = Vec<(u64, oneshot::Sender<u64>)>;
+struct Mailbox {
+    /// Told when the task is up for the first time.
+    up: Mutex<Option<oneshot::Sender<()>>>,
+    queue: Mutex<Vec<(u64, oneshot::Sender<u64>)>>,
+    wake: Notify,
+}
+
+impl Echo {
+    fn new(up: oneshot::Sender<()>) -> Self {
+        let (queue, wake) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Mailbox { up: Mutex::new(Some(up)), queue, wake }))
+    }
+}
 
 impl SupervisedTask for Echo {
     async fn run(self, cancel: CancellationToken) -> TaskResult {
-        let (queue, wake) = &*self.0;
+        if let Some(up) = self.0.up.lock().take() {
+            let _ = up.send(());
+        }
         loop {
-            for (number, reply) in std::mem::take(&mut *queue.lock()) {
+            for (number, reply) in std::mem::take(&mut *self.0.queue.lock()) {
                 let _ = reply.send(number);
             }
-            if cancel.run_until_cancelled(wake.notified()).await.is_none() {
+            if cancel.run_until_cancelled(self.0.wake.notified()).await.is_none() {
                 return Ok(());
             }
         }
@@ -41,12 +54,16 @@ impl Pods for TaskSupervisor {
     }
 
     async fn start(&self, id: String) {
-        let tasks = CHILDREN
-            .iter()
-            .fold(SupervisorBuilder::new(), |all, child| all.with_task(child, Echo::default()));
+        let (mut tasks, mut all_up) = (SupervisorBuilder::new(), Vec::with_capacity(CHILDREN.len()));
+        for child in CHILDREN {
+            let (up, is_up) = oneshot::channel();
+            tasks = tasks.with_task(child, Echo::new(up));
+            all_up.push(is_up);
+        }
         let pod = tasks.spawn();
-        let statuses = pod.task_statuses().await.expect("the supervisor answers");
-        assert!(statuses.values().all(|status| *status == TaskStatus::Running));
+        for is_up in all_up {
+            is_up.await.expect("the child comes up");
+        }
         self.0.lock().insert(id, pod);
     }
 

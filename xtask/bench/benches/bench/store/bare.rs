@@ -1,19 +1,20 @@
 //! The limit: rusqlite with the same schema and the same grouping, written by hand.
 //!
-//! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas; the
-//! stream's version read and written once a group; reads on connections of their own, on tokio's blocking pool, into a struct of the same
-//! fields. It does not: ids that are looked at for retries, expected versions, refusals within a group, subscriptions, checks of what
-//! is read, opening after a crash.
+//! It does: one writer thread that drains its queue into one transaction, answers after the commit, with the same pragmas but for the
+//! size of the log's file; the stream's version read and written once a group; reads on four connections of their own, on tokio's
+//! blocking pool, into a struct of the same fields. It does not: ids that are looked at for retries, expected versions, refusals within a
+//! group, subscriptions, checks of what is read, opening after a crash.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipa_eventstore::{Json, SqliteEventStore};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use super::{DATA, Step, Store};
@@ -22,7 +23,7 @@ use crate::tool::name;
 
 struct Request {
     stream: String,
-    events: Vec<(Uuid, String)>,
+    events: Vec<(Uuid, Json)>,
     stored: oneshot::Sender<()>,
 }
 
@@ -30,8 +31,15 @@ struct Request {
 pub struct Bare {
     path: PathBuf,
     queue: mpsc::Sender<Request>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    data: Json,
+    /// As many at a time as there are connections.
+    slots: Arc<Semaphore>,
     readers: Arc<Mutex<Vec<Connection>>>,
 }
+
+/// How many connections read, as in ours.
+const READERS: usize = 4;
 
 /// An event as it is read.
 #[expect(dead_code, reason = "what is read is handed on, and not looked at here")]
@@ -96,7 +104,7 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
                 for (id, data) in &group[at].1.events {
                     version += 1;
                     insert
-                        .execute(params![key, version, id.as_bytes().as_slice(), now, data])
+                        .execute(params![key, version, id.as_bytes().as_slice(), now, data.get()])
                         .expect("it is inserted");
                 }
                 at += 1;
@@ -116,14 +124,15 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
 impl Bare {
     async fn with_reader<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Connection) -> T + Send + 'static,
+        read: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> T {
-        let (readers, path) = (self.readers.clone(), self.path.clone());
+        let slot = self.slots.clone().acquire_owned().await.expect("nobody closes it");
+        let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().pop();
-            let mut connection = idle.unwrap_or_else(|| connect(&path));
-            let result = read(&mut connection);
+            let connection = readers.lock().pop().expect("as many as slots");
+            let result = read(&connection);
             readers.lock().push(connection);
+            drop(slot);
             result
         })
         .await
@@ -143,23 +152,33 @@ impl Store for Bare {
             .expect("the store closes");
         let (queue, requests) = mpsc::channel();
         let connection = connect(&path);
-        std::thread::spawn(move || write(connection, &requests));
-        Self { path, queue, readers: Arc::default() }
+        let writer = std::thread::spawn(move || write(connection, &requests));
+        let readers = (0..READERS).map(|_| connect(&path)).collect();
+        let data = Json::parse(DATA).expect("it is JSON");
+        Self {
+            path,
+            queue,
+            writer: Arc::new(Mutex::new(Some(writer))),
+            data,
+            slots: Arc::new(Semaphore::new(READERS)),
+            readers: Arc::new(Mutex::new(readers)),
+        }
     }
 
-    async fn create(&self, n: usize) {
-        self.with_reader(move |connection| {
-            connection.busy_timeout(Duration::from_secs(5)).expect("it is set");
-            connection
+    async fn create(&self, streams: usize) {
+        let mut connection = connect(&self.path);
+        let transaction = connection.transaction().expect("it begins");
+        for n in 0..streams {
+            transaction
                 .execute("INSERT INTO streams (name, type, version, created_at, updated_at) VALUES (?1, 'task', 0, 0, 0)", [name(n)])
                 .expect("the stream is new");
-        })
-        .await;
+        }
+        transaction.commit().expect("it is committed");
     }
 
     async fn append(&self, n: usize, events: usize) {
         let (stored, is_stored) = oneshot::channel();
-        let events = (0..events).map(|_| (Uuid::now_v7(), DATA.to_owned())).collect();
+        let events = (0..events).map(|_| (Uuid::now_v7(), self.data.clone())).collect();
         self.queue.send(Request { stream: name(n), events, stored }).expect("the writer lives");
         is_stored.await.expect("the events are stored");
     }
@@ -234,7 +253,13 @@ impl Store for Bare {
         pods.start(name(n)).await;
     }
 
-    async fn close(self) {}
+    /// By the last handle: the writer ends when there is no other.
+    async fn close(self) {
+        let writer = self.writer.lock().take().expect("it is closed once");
+        drop(self);
+        let closed = tokio::task::spawn_blocking(|| writer.join()).await.expect("nobody aborts it");
+        closed.expect("the writer does not panic");
+    }
 }
 
 /// The next 1,000 events of a stream at most.
@@ -251,12 +276,20 @@ fn page(connection: &Connection, stream: &str, after: i64) -> Vec<Event> {
         Ok(row.get_ref(at)?.as_str_or_null()?.map(Arc::from))
     };
     let json = |text: &str| Json::parse(text).expect("it is JSON");
+    // Mostly the one before, so that events share it.
+    let mut last: Arc<str> = Arc::from("");
+    let mut kind = |kind: &str| {
+        if *last != *kind {
+            last = kind.into();
+        }
+        last.clone()
+    };
     let rows = select.query_map(params![stream, after], |row| {
         Ok(Event {
             version: row.get(0)?,
             position: row.get(1)?,
             id: Uuid::from_slice(row.get_ref(2)?.as_blob()?).expect("a UUID"),
-            kind: row.get_ref(3)?.as_str()?.into(),
+            kind: kind(row.get_ref(3)?.as_str()?),
             schema: row.get(4)?,
             recorded: UNIX_EPOCH + Duration::from_micros(row.get::<_, i64>(5)? as u64),
             actor: text(row, 6)?,

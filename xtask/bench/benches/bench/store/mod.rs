@@ -7,11 +7,11 @@ mod sqlite_es;
 use std::future::Future;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::tool::{block_on, each};
+use crate::tool::{block_on, each, quick, some};
 
 pub use bare::Bare;
 pub use ours::Ours;
@@ -21,8 +21,8 @@ pub use sqlite_es::{appends as sqlite_es_appends, reads as sqlite_es_reads};
 pub trait Store: Clone + Send + Sync + 'static {
     /// A new one in this directory.
     fn open(directory: &Path) -> impl Future<Output = Self> + Send;
-    /// Creates the n-th stream.
-    fn create(&self, stream: usize) -> impl Future<Output = ()> + Send;
+    /// Creates the first so many streams.
+    fn create(&self, streams: usize) -> impl Future<Output = ()> + Send;
     /// Appends so many events to the n-th stream; returns when they are on disk.
     fn append(&self, stream: usize, events: usize) -> impl Future<Output = ()> + Send;
     /// Reads the n-th stream; how many events it has.
@@ -56,35 +56,52 @@ fn directory() -> TempDir {
 
 async fn with_streams<S: Store>(directory: &TempDir, streams: usize) -> S {
     let store = S::open(directory.path()).await;
-    for stream in 0..streams {
-        store.create(stream).await;
-    }
+    store.create(streams).await;
     store
 }
 
-/// Events a second, by so many appenders, each to a stream of its own, so many events an append.
-async fn append<S: Store>(appenders: usize, appends: usize, batch: usize) -> f64 {
-    let directory = directory();
-    let store: S = with_streams(&directory, appenders).await;
-    let all = store.clone();
-    let micros = each(appends, appenders, move |n| {
+/// Events a second, by so many appenders, each to a stream of its own, so many events an append, for a while.
+async fn append<S: Store>(store: &S, appenders: usize, batch: usize) -> f64 {
+    let (all, begun, long_enough) = (store.clone(), Instant::now(), if quick() { SHORT } else { LONG });
+    let (_, appended) = each(0..appenders, appenders, move |n| {
         let store = all.clone();
-        async move { store.append(n % appenders, batch).await }
+        async move {
+            let mut appended = 0;
+            while begun.elapsed() < long_enough {
+                store.append(n, batch).await;
+                appended += batch;
+            }
+            appended
+        }
     })
     .await;
-    store.close().await;
-    batch as f64 * 1e6 / micros
+    appended.iter().flatten().sum::<usize>() as f64 / begun.elapsed().as_secs_f64()
 }
+
+const LONG: Duration = Duration::from_millis(1_000);
+const SHORT: Duration = Duration::from_millis(300);
 
 /// Events a second by 1, 16 and 256 appenders, and by 16 of which each appends a hundred at once.
 pub fn appends<S: Store>() -> Vec<f64> {
+    /// Events of the warm-up, in thousands: more than what the log holds until it is carried over for the first time. From then on it is
+    /// written over, and not made longer.
+    const WARM_UP: usize = 400;
+    const APPENDERS: usize = 256;
     block_on(async {
-        vec![
-            append::<S>(1, 1_000, 1).await,
-            append::<S>(16, 6_000, 1).await,
-            append::<S>(256, 20_000, 1).await,
-            append::<S>(16, 1_000, 100).await,
-        ]
+        let directory = directory();
+        let store: S = with_streams(&directory, APPENDERS).await;
+        let all = store.clone();
+        let warm_up = move |n| {
+            let store = all.clone();
+            async move { store.append(n % APPENDERS, 1_000).await }
+        };
+        each(0..WARM_UP, 16, warm_up).await;
+        let mut rates = Vec::new();
+        for (appenders, batch) in [(1, 1), (16, 1), (APPENDERS, 1), (16, 100)] {
+            rates.push(append(&store, appenders, batch).await);
+        }
+        store.close().await;
+        rates
     })
 }
 
@@ -92,9 +109,7 @@ pub fn appends<S: Store>() -> Vec<f64> {
 /// the state of a stream, over 1,000 events.
 pub fn reads<S: Store>() -> Vec<f64> {
     const EVENTS: usize = 100_000;
-    const READS: usize = 1;
-    const EXISTS: usize = 10_000;
-    const STARTS: usize = 100;
+    let (reads, exists, starts) = (if quick() { 2 } else { 5 }, some(10_000), some(200));
     block_on(async {
         let directory = directory();
         let store: S = with_streams(&directory, 1_000).await;
@@ -103,24 +118,24 @@ pub fn reads<S: Store>() -> Vec<f64> {
         }
         assert_eq!(store.read(0).await, EVENTS);
         let begun = Instant::now();
-        for _ in 0..READS {
+        for _ in 0..reads {
             assert_eq!(store.read(0).await, EVENTS);
         }
-        let read = (EVENTS * READS) as f64 / begun.elapsed().as_secs_f64();
+        let read = (EVENTS * reads) as f64 / begun.elapsed().as_secs_f64();
 
         let begun = Instant::now();
-        for n in 0..EXISTS {
+        for n in 0..exists {
             assert!(store.exists(n % 1_000).await);
         }
-        let exists = begun.elapsed().as_secs_f64() * 1e6 / EXISTS as f64;
+        let exists = begun.elapsed().as_secs_f64() * 1e6 / exists as f64;
 
         store.append(1, 1_000).await;
         assert_eq!(store.state(1).await, 12_000);
         let begun = Instant::now();
-        for _ in 0..STARTS {
+        for _ in 0..starts {
             assert_eq!(store.state(1).await, 12_000);
         }
-        let state = begun.elapsed().as_secs_f64() * 1e6 / STARTS as f64;
+        let state = begun.elapsed().as_secs_f64() * 1e6 / starts as f64;
         store.close().await;
         vec![read, exists, state]
     })
@@ -128,17 +143,19 @@ pub fn reads<S: Store>() -> Vec<f64> {
 
 /// Pods a second, 256 starts at once: each looks whether its task's stream exists, and appends that it has started.
 pub fn pods<S: Store>() -> Vec<f64> {
-    const PODS: usize = 3_000;
+    const WARM_UP: usize = 2_000;
+    let count = some(20_000);
     block_on(async {
         let directory = directory();
-        let store: S = with_streams(&directory, PODS).await;
+        let store: S = with_streams(&directory, WARM_UP + count).await;
         let pods = store.pods().await;
-        let micros = each(PODS, 256, move |n| {
+        let start = move |n| {
             let pods = pods.clone();
             async move { S::start(&pods, n).await }
-        })
-        .await;
-        for n in [0, PODS - 1] {
+        };
+        each(0..WARM_UP, 256, start.clone()).await;
+        let (micros, _) = each(WARM_UP..WARM_UP + count, 256, start).await;
+        for n in [0, WARM_UP + count - 1] {
             assert_eq!(store.read(n).await, 1);
         }
         vec![1e6 / micros]
@@ -147,7 +164,7 @@ pub fn pods<S: Store>() -> Vec<f64> {
 
 /// The disk itself: how often a second 4 KiB can be overwritten and synced.
 pub fn disk() -> Vec<f64> {
-    const SYNCS: usize = 1_500;
+    let syncs = some(1_500);
     let directory = directory();
     let mut file = std::fs::File::create(directory.path().join("disk")).expect("a file");
     let page = [7_u8; 4096];
@@ -160,8 +177,8 @@ pub fn disk() -> Vec<f64> {
         overwrite();
     }
     let begun = Instant::now();
-    for _ in 0..SYNCS {
+    for _ in 0..syncs {
         overwrite();
     }
-    vec![SYNCS as f64 / begun.elapsed().as_secs_f64(); 4]
+    vec![syncs as f64 / begun.elapsed().as_secs_f64(); 4]
 }

@@ -12,7 +12,7 @@ use ipa_supervisor::{BoxError, ChildSpec, Flow, Reply, Server, ServerContext, Su
 
 use super::{DATA, Step, Store};
 use crate::pods::CHILDREN;
-use crate::tool::name;
+use crate::tool::{each, name};
 
 #[derive(Clone)]
 pub struct Ours {
@@ -85,9 +85,13 @@ impl Store for Ours {
         Self { store, data: Json::parse(DATA).expect("it is JSON") }
     }
 
-    async fn create(&self, n: usize) {
-        let kind = StreamType::new("task").expect("a name");
-        self.store.start_stream(&kind, Some(stream(n)), vec![]).await.expect("the stream is new");
+    async fn create(&self, streams: usize) {
+        let store = self.store.clone();
+        each(0..streams, 256, move |n| {
+            let (store, kind) = (store.clone(), StreamType::new("task").expect("a name"));
+            async move { store.start_stream(&kind, Some(stream(n)), vec![]).await.expect("the stream is new") }
+        })
+        .await;
     }
 
     async fn append(&self, n: usize, events: usize) {
