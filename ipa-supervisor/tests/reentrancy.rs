@@ -1,16 +1,17 @@
-//! No lock is held while foreign code runs: wakers, and the drops of wakers and messages, may use what they are called by.
+//! No lock is held while foreign code runs: wakers, entries in a directory, and the drops of wakers, entries and messages may use what
+//! they are called by.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context as Task, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use ipa_supervisor::{
-    Address, BoxError, Child, ChildSpec, Context, Exit, Flow, Init, NestedSupervisor, Server, ServerContext,
-    Settings, Supervisor, SupervisorRef, async_trait,
+    Address, BoxError, Child, ChildRef, ChildSpec, Context, Directory, Entry, Exit, Flow, Init,
+    NestedSupervisor, Published, Server, ServerContext, Settings, Supervisor, SupervisorRef, async_trait,
 };
 use tokio::runtime::Builder;
 
@@ -95,20 +96,21 @@ fn a_waker_may_use_the_supervisor() {
         let spec = ChildSpec::new("nested", {
             let uses = uses.clone();
             move || {
-                let leaf = ChildSpec::task("leaf", |cx| async move {
-                    cx.stopped().await;
-                });
-                let nested = NestedSupervisor::new(Supervisor::builder().child(leaf));
+                let leaf = |id| {
+                    ChildSpec::task(id, |cx| async move {
+                        cx.stopped().await;
+                    })
+                };
+                let nested = NestedSupervisor::new(Supervisor::builder().children([leaf("a"), leaf("b")]));
                 send.send(nested.handle()).unwrap();
                 Watched { nested, uses: uses.clone() }
             }
         });
         let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
         let nested = handles.recv().unwrap();
-        // A message of a caller who waits for a place, and one of the kind that never waits.
+        // Calls and reports wake it by its inbox, a stop by its parent's request.
+        nested.terminate_child("b").await.unwrap();
         assert_eq!(nested.count_children().await.unwrap().active, 1);
-        nested.request_terminate_child("leaf");
-        while nested.count_children().await.unwrap().active > 0 {}
         supervisor.shutdown().await.unwrap();
         let (woken, dropped) = (&uses.woken, &uses.dropped);
         assert!(woken.load(Ordering::Relaxed) >= 4, "{woken:?}");
@@ -148,9 +150,67 @@ fn the_drop_of_a_message_may_use_its_address() {
         for _ in 0..3 {
             assert!(address.cast(Loud(address.clone(), dropped.clone())).await.is_ok());
         }
-        while address.dropped_casts() == 0 {
-            supervisor.terminate_child("deaf").await.unwrap();
-        }
+        supervisor.terminate_child("deaf").await.unwrap();
         assert_eq!(dropped.load(Ordering::Relaxed), 3);
+    });
+}
+
+/// An entry that publishes when it is published in, and when it is dropped, by the context that was published.
+struct Echo {
+    cx: Mutex<Option<Context>>,
+    told: Arc<AtomicUsize>,
+}
+
+impl Entry for Echo {
+    fn publish(&self, address: Published) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+        if let Some(cx) = address.get::<Context>() {
+            cx.publish("from within");
+            *self.cx.lock().unwrap() = Some(cx);
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        if let Some(cx) = self.cx.get_mut().unwrap().take() {
+            cx.publish("too late for anybody");
+            self.told.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Echoes(Arc<AtomicUsize>);
+
+impl Directory for Echoes {
+    fn enter(&self, _child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+        Ok(Arc::new(Echo { cx: Mutex::new(None), told: self.0.clone() }))
+    }
+}
+
+/// Publishes its own context.
+struct Publisher;
+
+#[async_trait]
+impl Child for Publisher {
+    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+        cx.publish(cx.clone());
+        Ok(Init::Ready)
+    }
+
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        pending().await
+    }
+}
+
+#[test]
+fn an_entry_in_a_directory_may_publish() {
+    in_time(|| async {
+        let told = Arc::new(AtomicUsize::new(0));
+        let spec = ChildSpec::new("a", || Publisher);
+        let builder = Supervisor::builder().directory(Arc::new(Echoes(told.clone()))).child(spec);
+        let supervisor = builder.start().await.unwrap();
+        supervisor.shutdown().await.unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 3, "published, from within, dropped");
     });
 }
