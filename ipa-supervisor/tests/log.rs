@@ -1,0 +1,66 @@
+//! What a supervisor says to the log, as a subscriber hears it.
+//!
+//! One test to this file: a place in the code that is first come by on a thread without a subscriber is silent for all.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use ipa_supervisor::{ChildSpec, Shutdown, Supervisor, TerminateChildError};
+use tokio::sync::mpsc;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Writes down the warnings and errors of this crate.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("ipa_supervisor")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(event.metadata().level().to_string());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// RT-04 a child that survives its kill is told of when its grace is over, and when it ends at last.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_child_is_in_the_log() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (send, mut leases) = mpsc::unbounded_channel();
+    let spec = ChildSpec::task("a", move |cx| {
+        let _ = send.send(cx.lease());
+        std::future::pending::<()>()
+    });
+    let supervisor = Supervisor::builder().child(spec.shutdown(Shutdown::BrutalKill)).start().await.unwrap();
+    let lease = leases.recv().await.unwrap();
+    assert!(matches!(supervisor.terminate_child("a").await, Err(TerminateChildError::Stuck(_))));
+    drop(lease);
+    assert_eq!(supervisor.count_children().await.unwrap().active, 0);
+    let killed =
+        "ERROR message=child was killed but has not ended; it keeps its place until it does child=a#1";
+    let ended = "WARN message=stuck child has ended at last child=a#1";
+    assert_eq!(*lines.0.lock().unwrap(), [killed, ended]);
+}
