@@ -11,8 +11,8 @@ use ipa_pod::{
 };
 use ipa_registry::{Registration, Registry};
 use ipa_supervisor::{
-    Address, BoxError, CallError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor, Exit,
-    ExitReason, Flow, Init, Reply, Restart, RestartChildError, RestartIntensity, Server, ServerContext,
+    Address, Backoff, BoxError, CallError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor,
+    Exit, ExitReason, Flow, Init, Reply, Restart, RestartChildError, RestartIntensity, Server, ServerContext,
     StartChildError, Supervisor, TerminateChildError, async_trait,
 };
 use tokio::sync::Notify;
@@ -267,6 +267,31 @@ async fn children_find_those_before_them() {
     .await;
     pods.start_pod("t").await.unwrap();
     assert_eq!(log.take(), ["before false", "after true"]);
+}
+
+/// A child's entry goes with its task: one that waits for its restart is not listed.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_down_is_not_listed() {
+    let crash = Arc::new(Notify::new());
+    let pods = start(&Streams::any(), {
+        let crash = crash.clone();
+        move |_| {
+            let backoff = Backoff { initial: SECOND, jitter: 0.0, ..Backoff::default() };
+            PodSpec::new().child(crashing("c", &crash).backoff(backoff))
+        }
+    })
+    .await;
+    pods.start_pod("t").await.unwrap();
+    let listed = || -> Vec<u64> {
+        let children = pods.registry().children().list();
+        children.into_iter().map(|(_, entry)| entry.child.incarnation.0).collect()
+    };
+    assert_eq!(listed(), [1]);
+    crash.notify_one();
+    settle().await;
+    assert!(listed().is_empty());
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(listed(), [2]);
 }
 
 /// PL-39 a name that a child registers is free before its next incarnation registers it, however the last one ended.

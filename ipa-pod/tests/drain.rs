@@ -312,11 +312,14 @@ async fn a_second_stack() {
     let first = start(&Streams::any(), ab(&log)).await;
     first.start_pod("t").await.unwrap();
     let beside = start(&Streams::any(), ab(&Log::default())).await;
+    let mut events = beside.subscribe();
     beside.start_pod("t").await.unwrap();
     first.shutdown().await.unwrap();
     log.take();
     drop(first);
     assert!(beside.pod_running("t"));
+    assert_eq!(names(&mut events), ["t starting", "t active"]);
+    assert_eq!((beside.stats().started_total, beside.stats().ended_total), (1, 0));
     let second = start(&Streams::any(), ab(&log)).await;
     settle().await;
     assert_eq!((second.count_pods(), log.take().len()), (0, 0));

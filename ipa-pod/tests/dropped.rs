@@ -123,6 +123,22 @@ async fn a_dropped_stop() {
     .await;
 }
 
+/// PL-13 PL-17 a stop that is dropped while the pod is still starting: not begun, the pod comes up; begun, nothing of it stays.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stop_of_a_starting_pod() {
+    dropped_after_every_look(
+        async |pods| {
+            let mut call = Box::pin(pods.start_pod("t"));
+            assert!(poll_once(&mut call).await.is_none());
+        },
+        |pods| Box::pin(async move { pods.stop_pod("t").await.unwrap() }),
+        async |pods, begun| {
+            assert_eq!((pods.pod_running("t"), pods.count_pods()), (!begun, usize::from(!begun)))
+        },
+    )
+    .await;
+}
+
 /// PL-21 PL-48 a restart that is dropped: not begun, the old pod lives; begun, the new one comes up. There is always one.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_restart() {

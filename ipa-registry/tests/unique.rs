@@ -309,8 +309,11 @@ fn an_entry_lives_as_long_as_its_registration() {
 fn registries_are_apart() {
     let (one, two) = (Registry::new(), Registry::new());
     let _one = one.register("a", 1).unwrap();
+    let mut events = one.subscribe();
     let _two = two.register("a", 2).unwrap();
     assert_eq!((one.lookup("a"), two.lookup("a")), (Some(1), Some(2)));
+    assert_eq!((one.count(), two.count()), (1, 1));
+    assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
 }
 
 /// A clone that panics leaves the registry as it was: nothing is registered, nothing is locked.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ipa_supervisor::{
     BoxError, Cause, Child, ChildRef, ChildSpec, ChildState, Context, Directory, DynamicSupervisor, Entry,
     Exit, ExitReason, Init, Note, Observer, Published, Restart, RestartChildError, RestartIntensity,
-    Shutdown, ShutdownError, StartChildError, StartError, Supervisor, TerminateChildError, WeakLease,
-    async_trait,
+    Shutdown, ShutdownError, StartChildError, StartError, Supervisor, SupervisorRef, TerminateChildError,
+    WeakLease, async_trait,
 };
 use support::{Bomb, Guard, World, ms, states};
 use tokio::sync::mpsc;
@@ -545,4 +545,34 @@ async fn a_lease_shows_how_many_hold_it() {
     drop((lease, other));
     supervisor.shutdown().await.unwrap();
     assert_eq!(format!("{weak:?}"), "WeakLease { holders: 0, .. }");
+}
+
+/// What is tied to a lease is dropped before the supervisor is told of the end: asked meanwhile, it has not heard of it.
+#[tokio::test]
+async fn guards_go_before_the_report() {
+    struct Asks(tokio::runtime::Handle, SupervisorRef, World);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let children = self.0.block_on(self.1.which_children()).unwrap();
+            self.2.log(format!("{:?}", states(&children)));
+        }
+    }
+    let world = World::new();
+    let (send, mut leases) = mpsc::unbounded_channel();
+    let spec = ChildSpec::task("a", {
+        let world = world.clone();
+        move |cx| {
+            cx.lease().tie(Asks(tokio::runtime::Handle::current(), cx.supervisor(), world.clone()));
+            let (over, lease) = (Guard(world.clone(), "run is over"), cx.lease());
+            let _ = send.send(lease);
+            async move { drop(over) }
+        }
+    });
+    let supervisor = Supervisor::builder().child(spec.restart(Restart::Transient)).start().await.unwrap();
+    let lease = leases.recv().await.unwrap();
+    world.seen("run is over").await;
+    // The last one: a thread drops it that may wait for the answer.
+    tokio::task::spawn_blocking(move || drop(lease)).await.unwrap();
+    assert_eq!(world.take(), ["run is over", "[\"a#1 Running\"]"]);
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Undefined"]);
 }

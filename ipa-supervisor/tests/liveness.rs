@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, ChildSpec, ChildState, Flow, Reply, Restart, Server, ServerContext, Shutdown, ShutdownError,
-    Supervisor, TerminateChildError, async_trait,
+    BoxError, Cause, ChildSpec, ChildState, Flow, Note, Reply, Restart, Server, ServerContext, Shutdown,
+    ShutdownError, Supervisor, TerminateChildError, async_trait,
 };
 use stage::settle;
 use tokio::time::{Instant, sleep};
@@ -310,6 +310,43 @@ async fn a_child_that_never_stops_reporting_delays_nobody() {
     let stopped = tokio::time::timeout(Duration::from_secs(20), supervisor.terminate_child("deaf")).await;
     stopped.expect("its deadline comes").unwrap();
     supervisor.shutdown().await.unwrap();
+}
+
+/// RT-16 however many requests are queued, a deadline that has come is seen before them.
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_holds_up_no_deadline() {
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let mute = ChildSpec::task("mute", |_cx| std::future::pending::<()>());
+    let supervisor = Supervisor::builder()
+        .child(mute.restart(Restart::Temporary).max_silence(Duration::from_secs(1)))
+        .observer({
+            let noted = noted.clone();
+            Arc::new(move |note: &Note| noted.lock().unwrap().push(note.clone()))
+        })
+        .start()
+        .await
+        .unwrap();
+    // Many more than the loop takes in one turn.
+    for _ in 0..10_000 {
+        supervisor.request_terminate_child("nobody");
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let noted = noted.lock().unwrap();
+    assert!(matches!(noted.last(), Some(Note::Silent(_))), "{noted:?}");
+}
+
+/// However many requests are queued, the loop lets others have their turn.
+#[tokio::test]
+async fn a_long_queue_lets_others_run() {
+    let supervisor = Supervisor::builder().start().await.unwrap();
+    for _ in 0..10_000 {
+        supervisor.request_terminate_child("nobody");
+    }
+    supervisor.request_shutdown(Cause::Requested(None));
+    let handle = supervisor.downgrade();
+    let closed_by_then = tokio::spawn(async move { handle.is_closed() });
+    assert!(!closed_by_then.await.unwrap(), "the loop took all of it in one turn");
+    supervisor.wait().await;
 }
 
 /// CS-10 a silence of no length is refused before anything starts.

@@ -1,43 +1,74 @@
-//! What is said to `tracing`, where nobody else hears of it.
+//! What a supervisor says to the log, as a subscriber hears it.
+//!
+//! Every test here begins with a subscriber: a place in the code that is first come by on a thread without one is silent for all.
 
 mod support;
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
-use ipa_supervisor::{BoxError, Child, ChildSpec, Context, DynamicSupervisor, Exit, Shutdown, async_trait};
+use ipa_supervisor::{
+    BoxError, Child, ChildSpec, Context, DynamicSupervisor, Exit, Shutdown, Supervisor, TerminateChildError,
+    async_trait,
+};
 use support::Bomb;
+use tokio::sync::mpsc;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Collects the messages of errors.
+/// Writes down the warnings and errors of this crate.
 #[derive(Clone, Default)]
-struct Errors(Arc<Mutex<Vec<String>>>);
+struct Lines(Arc<Mutex<Vec<String>>>);
 
-impl tracing::Subscriber for Errors {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::ERROR
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
     }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("ipa_supervisor")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(event.metadata().level().to_string());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
+
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.lock().unwrap().push(message.0);
-    }
+}
+
+/// RT-04 a child that survives its kill is told of when its grace is over, and when it ends at last.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_child_is_in_the_log() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (send, mut leases) = mpsc::unbounded_channel();
+    let spec = ChildSpec::task("a", move |cx| {
+        let _ = send.send(cx.lease());
+        std::future::pending::<()>()
+    });
+    let supervisor = Supervisor::builder().child(spec.shutdown(Shutdown::BrutalKill)).start().await.unwrap();
+    let lease = leases.recv().await.unwrap();
+    assert!(matches!(supervisor.terminate_child("a").await, Err(TerminateChildError::Stuck(_))));
+    drop(lease);
+    assert_eq!(supervisor.count_children().await.unwrap().active, 0);
+    let killed =
+        "ERROR message=child was killed but has not ended; it keeps its place until it does child=a#1";
+    let ended = "WARN message=stuck child has ended at last child=a#1";
+    assert_eq!(*lines.0.lock().unwrap(), [killed, ended]);
 }
 
 /// Panics when it is dropped, and so does its run.
@@ -57,13 +88,15 @@ impl Child for Explosive {
 /// One that is killed cannot tell anybody that its drops have panicked: each is caught by itself, in order, and logged.
 #[tokio::test(start_paused = true)]
 async fn the_panics_in_the_drops_of_a_killed_child_are_logged() {
-    let errors = Errors::default();
-    let _collecting = tracing::subscriber::set_default(errors.clone());
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
     let supervisor = DynamicSupervisor::builder().start().await.unwrap();
     let spec = ChildSpec::new("explosive", || Explosive { _bomb: Bomb }).shutdown(Shutdown::BrutalKill);
     let child = supervisor.start_child(spec).await.unwrap().child().unwrap();
     supervisor.terminate_child(&child).await.unwrap();
-    let said = std::mem::take(&mut *errors.0.lock().unwrap());
-    assert_eq!(said, ["panic in a child's future, when dropped", "panic in a child's value, when dropped"]);
+    let said = std::mem::take(&mut *lines.0.lock().unwrap());
+    let panics =
+        |of: &str| format!("ERROR message=panic in a child's {of}, when dropped panic=boom in a drop");
+    assert_eq!(said, [panics("future"), panics("value")]);
     supervisor.shutdown().await.unwrap();
 }

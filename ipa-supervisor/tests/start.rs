@@ -242,6 +242,17 @@ async fn a_dropped_start_child_goes_on() {
     assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Running"]);
 }
 
+/// A start timeout is over with the start: what came up in time runs on for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_start_timeout_ends_with_the_start() {
+    let world = World::new();
+    let spec = world.kid("a").init(Does::Sleeps(50)).quiet().spec().start_timeout(ms(100));
+    let supervisor = Supervisor::builder().child(spec).start_timeout(ms(200)).start().await.unwrap();
+    tokio::time::sleep(ms(10_000)).await;
+    assert_eq!(world.take(), ["init a#1", "run a#1"]);
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Running"]);
+}
+
 /// A start timeout is a failure that says so, the child's own as well as the whole start's.
 #[tokio::test(start_paused = true)]
 async fn start_timeouts() {

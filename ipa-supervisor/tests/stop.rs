@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ipa_supervisor::{
     BoxError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor, Exit, ExitReason,
-    NestedSupervisor, Note, Restart, RestartIntensity, Shutdown, StartChildError, StopMode, Supervisor,
-    TerminateChildError, async_trait,
+    NestedSupervisor, Note, Restart, RestartIntensity, Shutdown, StartChildError, Started, StopMode,
+    Supervisor, TerminateChildError, async_trait,
 };
 use support::{Does, Guard, World, ms, states};
 use tokio::sync::mpsc;
@@ -35,6 +35,22 @@ async fn reverse_order() {
         })
         .collect();
     assert_eq!(world.take(), log);
+}
+
+/// A stop of one child is answered when the child is gone, and not before.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_was_stopped_is_gone() {
+    let world = World::new();
+    let slow = || world.kid("a").terminate(Does::Sleeps(100)).spec();
+    let supervisor = Supervisor::builder().child(slow()).start().await.unwrap();
+    supervisor.terminate_child("a").await.unwrap();
+    assert_eq!(world.take().last().unwrap(), "drop a");
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Undefined"]);
+    let supervisor = DynamicSupervisor::builder().start().await.unwrap();
+    let Started::Child(child) = supervisor.start_child(slow()).await.unwrap() else { panic!() };
+    supervisor.terminate_child(&child).await.unwrap();
+    assert_eq!(world.take().last().unwrap(), "drop a");
+    assert!(supervisor.which_children().await.unwrap().is_empty());
 }
 
 /// TM-02 a dynamic supervisor tells all at once and waits for them together.

@@ -129,6 +129,33 @@ async fn a_failed_commit_is_indeterminate_and_survived() {
     store.close().await.unwrap();
 }
 
+/// The log as a failed commit left it may not be on the disk, whatever later syncs say: the next write goes into a new one, and waits
+/// for that.
+#[tokio::test]
+async fn nothing_is_written_behind_a_failed_commit() {
+    let place = Place::new();
+    let options = SqliteOptions::new().busy_timeout(Duration::from_millis(20));
+    let store = options.open(place.path()).await.unwrap();
+    let a = stream(&shared(&store), "a", 1).await;
+    let sabotage = "CREATE TABLE broken (x INTEGER REFERENCES streams (id) DEFERRABLE INITIALLY DEFERRED);
+                    CREATE TRIGGER at_commit AFTER INSERT ON events WHEN NEW.type = 'e2'
+                    BEGIN INSERT INTO broken VALUES (-1); END;";
+    place.raw().execute_batch(sabotage).unwrap();
+    // Another program reads the log, so that it can be carried over but not be begun anew.
+    let reader = place.raw();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let error = store.append(&a, Expected::Exact(1), events(2)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Indeterminate(_)), "{error:?}");
+    let error = store.append(&a, Expected::Exact(1), events(1)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(_)), "{error:?}");
+    let salts = || std::fs::read(place.beside("events.db-wal")).unwrap().get(16..24).map(<[u8]>::to_vec);
+    let before = salts();
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(store.append(&a, Expected::Exact(1), events(1)).await.unwrap().version, 2);
+    assert!(before.is_some() && salts() != before, "{before:?}");
+    store.close().await.unwrap();
+}
+
 /// A transaction that fails before its commit is surely not done: Unavailable, and survived.
 #[tokio::test]
 async fn a_failure_before_the_commit_is_surely_not_done() {

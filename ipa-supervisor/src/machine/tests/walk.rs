@@ -3,6 +3,7 @@
 //! - nothing panics, and no timer stays in the past;
 //! - no action speaks of an incarnation that is not the present one, and there are never two of one child;
 //! - every caller is answered exactly once, and before the exit at the latest;
+//! - an id leads to its child, and to no other;
 //! - a slot is forgotten exactly once, when it is gone; at the exit nothing lives, and nothing follows.
 //!
 //! The walk plays driver, callers and children, some of which ignore stops, some kills. `IPA_WALK_STEPS` and `IPA_WALK_SEED`
@@ -329,6 +330,12 @@ impl Walk {
             assert!(listed.contains(slot), "alive, and not listed: {slot:?}");
         }
         assert_eq!(self.machine.count_children().specs, children.len());
+        if self.machine.discipline == Discipline::Ordered {
+            for info in &children {
+                let found = self.machine.which_child(&Target::Id(info.child.id.clone()));
+                assert_eq!(found.as_ref(), Some(info), "an id leads to its child");
+            }
+        }
         if self.exited {
             assert_eq!(self.machine.poll_timeout(), None);
         }
