@@ -101,8 +101,8 @@ pub fn life<P: Pods>() -> Vec<f64> {
 /// a thousand more come and go. The first turns are not counted, so that at every size memory is used again that was in use before.
 async fn among<P: Pods>(pods: &P, count: usize) -> [f64; 3] {
     const MORE: usize = 1_000;
-    const WARM_UP: usize = 5;
-    const TURNS: usize = 20;
+    const WARM_UP: usize = 3;
+    const TURNS: usize = 10;
     const LOOKUPS: usize = 20_000;
     let names: Vec<String> = (0..count).map(name).collect();
     let mut at = 0;
