@@ -119,8 +119,7 @@ pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Con
         common_pragmas(&connection)?;
         set_synchronous(&connection, options.durability)?;
         connection.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
-        // After a checkpoint the log's file shrinks to at most this.
-        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.pragma_update(None, "journal_size_limit", log_kept(options.checkpoint_pages))?;
         // Nothing goes into the log before its commit: what stands there behind the last one is that one's, torn.
         connection.pragma_update(None, "cache_spill", false)?;
         check_writable(&connection)?;
@@ -169,6 +168,16 @@ pub(super) fn connect_reader(path: &Path, options: &SqliteOptions) -> Result<Con
     // The header that was looked at before may be behind what the log says.
     check_identity_in_log(&connection, path)?;
     Ok(connection)
+}
+
+/// The bytes to which the log's file shrinks at most when it begins anew. Not below what it has when it is carried over: it would be
+/// extended again each time, and a sync of a file that has grown takes longer.
+fn log_kept(checkpoint_pages: u32) -> i64 {
+    /// A page and its header.
+    const FRAME: i64 = 4096 + 24;
+    let carried_over = i64::from(checkpoint_pages) * FRAME;
+    // And what the last group has added.
+    (carried_over + carried_over / 4).max(64 * 1024 * 1024)
 }
 
 /// Outside any transaction: within one, `foreign_keys` is silently ignored.
