@@ -44,6 +44,13 @@ impl Range {
         self.low > self.high
     }
 
+    fn len(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        usize::try_from(self.high - self.low).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
     fn take(&mut self, seen: u64) {
         match self.direction {
             Direction::Forward => self.low = seen.saturating_add(1),
@@ -127,7 +134,8 @@ pub(super) fn stream_page(
         ))
         .map_err(failed)?;
     let mut rows = statement.query(params![key, sql(left.low), sql(left.high)]).map_err(failed)?;
-    let mut events = Vec::new();
+    // Without a filter it is known how many there will be, and a page that grows is copied as often as it doubles.
+    let mut events = Vec::with_capacity(if types.is_none() { left.len().min(PAGE).min(room) } else { 0 });
     let mut types_seen = TypesSeen::default();
     let mut looked_at = 0;
     while !left.is_empty() && looked_at < PAGE && events.len() < room {
