@@ -29,11 +29,15 @@ pub trait Keeper: Sync + Sized {
     fn count(&self) -> Option<usize>;
 }
 
-type Value = Arc<u64>;
+type Value = Arc<Apart>;
 
-/// Each of its own, as two threads that count references to one would wait for each other.
+/// What a name leads to: each of its own, and on cache lines of its own. Two threads that count references to one, or to two that are
+/// next to each other, wait for each other, and which names' values are next to each other is an accident of the heap.
+#[repr(align(128))]
+pub struct Apart(#[expect(dead_code, reason = "nobody looks at it")] u64);
+
 fn values() -> impl Iterator<Item = Value> {
-    (0..).map(Arc::new)
+    (0..).map(|n| Arc::new(Apart(n)))
 }
 
 pub struct Ours(
@@ -50,7 +54,7 @@ impl Keeper for Ours {
             registry.register(name.clone(), value).expect("the name is free")
         };
         let entered = names.iter().zip(values()).map(enter).collect();
-        Self(registry, entered, Arc::new(7))
+        Self(registry, entered, Arc::new(Apart(7)))
     }
     fn lookup(&self, name: &str) -> Option<Value> {
         self.0.lookup(name)
@@ -79,7 +83,7 @@ impl Keeper for Bare {
         let enter =
             |(name, value): (&Arc<str>, Value)| all.take(name.clone(), value).expect("the name is free");
         let entered = names.iter().zip(values()).map(enter).collect();
-        Self(all, entered, Arc::new(7))
+        Self(all, entered, Arc::new(Apart(7)))
     }
     fn lookup(&self, name: &str) -> Option<Value> {
         self.0.get(name)
