@@ -37,7 +37,7 @@ use crate::{EventStore, InMemoryEventStore, SqliteEventStore, StreamId};
 ///
 /// [`AdmitError::StreamNotFound`] if there is no such stream; so too if the task's id cannot be a stream's (it
 /// contains a NUL). Whatever else the store answers, closed included, is [`AdmitError::Unavailable`] with the
-/// [`StoreError`] as its source: nobody is told that a stream is missing by a store that could not look.
+/// [`StoreError`](crate::StoreError) as its source: nobody is told that a stream is missing by a store that could not look.
 ///
 /// # Cancel safety
 ///
