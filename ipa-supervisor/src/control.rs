@@ -26,7 +26,7 @@ pub(crate) struct Control {
     pub(crate) tasks: Tasks,
     /// Its entry in the supervisor's directory, until its task ends.
     entry: Mutex<Option<Arc<dyn Entry>>>,
-    /// Whether its `run` has awaited anything.
+    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
     has_waited: AtomicBool,
     /// Where it is said that the child is alive, if anybody wants to know.
     pub(crate) pulse: Option<Box<Pulse>>,
@@ -56,8 +56,8 @@ impl Control {
         self.entry.lock().clone()
     }
 
-    /// Its `run` awaits something.
-    pub(crate) fn waits(&self) {
+    /// Its `run` is over, and has awaited something.
+    pub(crate) fn set_has_waited(&self) {
         // Read when the incarnation has ended, of which the supervisor is told through its inbox: that orders the two.
         self.has_waited.store(true, Ordering::Relaxed);
     }

@@ -82,7 +82,7 @@ impl Body {
         }
         // The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
         // once would hold up the answer to its own start, and the supervisor. So the worker is let go once, where there are others to go
-        // on. Not by a child whose last run has awaited something: this would be most of the time that its restart takes.
+        // on. Not by a child whose last run is known to have awaited something: it would be a quarter of its restart.
         if self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
             yield_now().await;
         }
@@ -117,10 +117,8 @@ impl Body {
         let mut cx = self.cx.clone();
         let mut init = Call::new(child.init(&mut cx));
         let ended = match self.manner.stop_mode {
-            StopMode::CooperativeInit => Either::Done(init.finish(|| ()).await),
-            StopMode::Drop | StopMode::Cooperative => {
-                init.finish_or_stop(self.cx.stop_request(), || ()).await
-            }
+            StopMode::CooperativeInit => Either::Done(init.finish().await),
+            StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
         };
         match ended {
             Either::Done(Ok(Ok(Init::Ready))) => Ok(()),
@@ -153,11 +151,12 @@ impl Body {
         let mut cx = self.cx.clone();
         let mut run = Call::new(child.run(&mut cx));
         let ended = match self.manner.stop_mode {
-            StopMode::Drop => run.finish_or_stop(self.cx.stop_request(), || self.cx.control().waits()).await,
-            StopMode::Cooperative | StopMode::CooperativeInit => {
-                Either::Done(run.finish(|| self.cx.control().waits()).await)
-            }
+            StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
+            StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
         };
+        if run.has_waited {
+            self.cx.control().set_has_waited();
+        }
         match ended {
             Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
             Either::Stopped(cause) => (ExitReason::Shutdown(cause), true),
@@ -186,13 +185,11 @@ impl Body {
             let mut terminate = Call::new(child.terminate(&mut cx, &reason));
             let ended = match bound {
                 // Boxed: a timer that few will need would otherwise have its room in the task of every child.
-                Shutdown::Timeout(bound) => {
-                    match Box::pin(time::timeout(bound, terminate.finish(|| ()))).await {
-                        Ok(ended) => Some(ended),
-                        Err(_late) => terminate.cancel().err().map(Err),
-                    }
-                }
-                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish(|| ()).await),
+                Shutdown::Timeout(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
+                    Ok(ended) => Some(ended),
+                    Err(_late) => terminate.cancel().err().map(Err),
+                },
+                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish().await),
             };
             drop(terminate);
             match ended {
@@ -241,33 +238,40 @@ enum Either<T> {
 }
 
 /// A call of a child's code under way: polled, and dropped, with panics caught.
-struct Call<'a, T>(Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>);
+struct Call<'a, T> {
+    future: Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>,
+    /// Whether it has awaited anything.
+    has_waited: bool,
+}
 
 impl<'a, T> Call<'a, T> {
     fn new(future: Pin<Box<dyn Future<Output = T> + Send + 'a>>) -> Self {
-        Self(Some(future))
+        Self { future: Some(future), has_waited: false }
     }
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<T, ExitReason>> {
-        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        let Some(future) = self.future.as_mut() else { return Poll::Pending };
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => {
+                self.has_waited = true;
+                Poll::Pending
+            }
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(payload) => Poll::Ready(Err(panicked(payload))),
         }
     }
 
-    /// Runs the call to its end. `waits` is called whenever it has to wait.
-    async fn finish(&mut self, waits: impl Fn()) -> Result<T, ExitReason> {
-        let result = poll_fn(|cx| self.poll_or(cx, &waits)).await;
+    /// Runs the call to its end.
+    async fn finish(&mut self) -> Result<T, ExitReason> {
+        let result = poll_fn(|cx| self.poll(cx)).await;
         self.cancel().and(result)
     }
 
     /// Runs the call to its end, or drops it as soon as the child is asked to stop. For the incarnation's own task.
-    async fn finish_or_stop(&mut self, stop: &StopRequest, waits: impl Fn()) -> Either<T> {
+    async fn finish_or_stop(&mut self, stop: &StopRequest) -> Either<T> {
         let ended = poll_fn(|cx| match stop.poll(cx) {
             Poll::Ready(cause) => Poll::Ready(Either::Stopped(cause.clone())),
-            Poll::Pending => self.poll_or(cx, &waits).map(Either::Done),
+            Poll::Pending => self.poll(cx).map(Either::Done),
         })
         .await;
         match (self.cancel(), ended) {
@@ -276,17 +280,9 @@ impl<'a, T> Call<'a, T> {
         }
     }
 
-    fn poll_or(&mut self, cx: &mut task::Context<'_>, waits: impl Fn()) -> Poll<Result<T, ExitReason>> {
-        let polled = self.poll(cx);
-        if polled.is_pending() {
-            waits();
-        }
-        polled
-    }
-
     /// Drops what is left of the call.
     fn cancel(&mut self) -> Result<(), ExitReason> {
-        let future = self.0.take();
+        let future = self.future.take();
         sync_caught(move || drop(future))
     }
 }
@@ -294,7 +290,7 @@ impl<'a, T> Call<'a, T> {
 impl<T> Drop for Call<'_, T> {
     fn drop(&mut self) {
         // Only an aborted task leaves one that was neither finished nor cancelled. See the Drop of `Body`.
-        let future = self.0.take();
+        let future = self.future.take();
         log::caught("a child's future, when dropped", || drop(future));
     }
 }

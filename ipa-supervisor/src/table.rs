@@ -161,6 +161,7 @@ mod tests {
         assert!(table.places.len() <= SWEEP.max(2 * table.len() + 1), "empty places are swept");
         assert!(table.into_iter().eq(map.into_values()));
     }
+
     #[test]
     fn where_no_row_is_gone_a_row_is_found_without_a_search() {
         let mut table = Table::default();
