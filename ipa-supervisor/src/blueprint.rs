@@ -7,7 +7,6 @@ use crate::driver::Driver;
 use crate::error::{SpecError, StartError};
 use crate::handle::{Handle, StopOnDrop};
 use crate::lease::Lease;
-use crate::lineage;
 use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
 use crate::policy::Settings;
@@ -26,7 +25,7 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    fn driver(mut self, port: Arc<Port>, lease: Lease, nested: bool) -> Result<Driver, SpecError> {
+    fn driver(mut self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
         // Supervisors that are started together should not wait in step.
         self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
         let defaults = self.defaults;
@@ -43,20 +42,19 @@ impl Blueprint {
         } else {
             Machine::ordered(self.options, policies)?
         };
-        let parent = if nested { lineage::current() } else { None };
-        Ok(Driver::new(machine, children, defaults, self.observer, port, lease, parent))
+        Ok(Driver::new(machine, children, defaults, self.observer, port, lease))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.
     pub(crate) fn nested(self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
-        self.driver(port, lease, true)
+        self.driver(port, lease)
     }
 
     /// Starts a root supervisor. If this future is dropped, the supervisor shuts down in the background.
     pub(crate) async fn start(self) -> Result<(Handle, Arc<StopOnDrop>), StartError> {
         let port = Port::new(self.directory.clone());
         let handle = Handle(port.clone());
-        let driver = self.driver(port, Lease::root(), false)?;
+        let driver = self.driver(port, Lease::root())?;
         let strong = Arc::new(StopOnDrop(handle.clone()));
         let (ready, up) = oneshot::channel();
         task::spawn(root(driver, ready));

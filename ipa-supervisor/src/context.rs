@@ -8,7 +8,7 @@ use std::task::{self, Poll};
 
 use crate::control::Control;
 use crate::handle::SupervisorRef;
-use crate::lease::Lease;
+use crate::lease::{Hold, Lease};
 use crate::machine::ChildRef;
 use crate::message::Message;
 use crate::ports::Published;
@@ -22,31 +22,28 @@ use crate::stop_request::StopRequest;
 /// It holds the incarnation's [lease](Lease): a clone that is kept beyond the child's end keeps it from ending. Hand other
 /// tasks what they need of it, not the context.
 #[derive(Clone)]
-pub struct Context {
-    control: Arc<Control>,
-    lease: Lease,
-}
+pub struct Context(Hold);
 
 impl Context {
-    pub(crate) fn new(control: Arc<Control>, lease: Lease) -> Self {
-        Self { control, lease }
+    pub(crate) fn new(hold: Hold) -> Self {
+        Self(hold)
     }
 
     /// The child's id.
     pub fn id(&self) -> &ChildId {
-        &self.control.child.id
+        &self.control().child.id
     }
 
     /// The child: its id, its place, which run of it this is.
     pub fn child(&self) -> &ChildRef {
-        &self.control.child
+        &self.control().child
     }
 
     /// Resolves when the child is asked to stop, with the reason; at once if it has been. Cancel safe.
     ///
     /// A child whose [`StopMode`](crate::StopMode) is `Drop` rarely needs it: its `run` is dropped then.
     pub async fn stopped(&self) -> ExitReason {
-        ExitReason::Shutdown(self.control.stop.wait().await.clone())
+        ExitReason::Shutdown(self.control().stop.wait().await)
     }
 
     /// As [`stopped`](Self::stopped), for a future that is written by hand and polled by the child's own task: nothing is held for the
@@ -67,17 +64,17 @@ impl Context {
     /// # });
     /// ```
     pub fn poll_stopped(&self, task: &task::Context<'_>) -> Poll<ExitReason> {
-        self.control.stop.poll(task).map(|cause| ExitReason::Shutdown(cause.clone()))
+        self.control().stop.poll(task).map(ExitReason::Shutdown)
     }
 
     /// Whether the child has been asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.control.stop.is_made()
+        self.control().stop.is_made()
     }
 
     /// The incarnation's lease: to be held by whatever works for this child outside its task.
     pub fn lease(&self) -> Lease {
-        self.lease.clone()
+        self.0.clone().into()
     }
 
     /// Runs a closure that blocks on tokio's pool for such, holding the incarnation's lease until it returns.
@@ -115,7 +112,7 @@ impl Context {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        scope::spawn(&self.control, self.lease(), future)
+        scope::spawn(self.0.clone(), future)
     }
 
     /// Says that the child is alive and works on something. See [`ChildSpec::max_silence`](crate::ChildSpec::max_silence);
@@ -130,32 +127,32 @@ impl Context {
     }
 
     fn report_alive(&self, working: bool) {
-        if self.control.pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
+        if self.control().pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
             self.send_alive();
         }
     }
 
     /// From here on the child is taken to wait, whatever it says: its `run` is over.
     pub(crate) fn end_of_run(&self) {
-        if self.control.pulse.as_ref().is_some_and(|pulse| pulse.end()) {
+        if self.control().pulse.as_ref().is_some_and(|pulse| pulse.end()) {
             self.send_alive();
         }
     }
 
     fn send_alive(&self) {
-        let ChildRef { slot, incarnation, .. } = self.control.child;
-        self.control.report(Message::Alive { slot, incarnation });
+        let ChildRef { slot, incarnation, .. } = self.control().child;
+        self.control().report(Message::Alive { slot, incarnation });
     }
 
     /// The supervisor that this child is under; weak, so that it keeps no tree alive.
     pub fn supervisor(&self) -> SupervisorRef {
-        SupervisorRef::new(self.control.port.clone())
+        SupervisorRef::new(self.control().port.clone())
     }
 
     /// Publishes an address in the supervisor's [`Directory`](crate::Directory), under the child's id, until this incarnation
     /// is over. Without a directory it does nothing.
     pub fn publish<T: Any + Send + Sync>(&self, address: T) {
-        if let Some(entry) = self.control.entry() {
+        if let Some(entry) = self.control().entry() {
             entry.publish(Published::new(address));
         }
     }
@@ -163,26 +160,22 @@ impl Context {
     /// Tells the supervisor that this child, asked to stop, cannot: something under it is stuck. Whoever waits for its end gets
     /// an error at once, instead of waiting for as long as its shutdown policy allows.
     pub fn report_stuck(&self) {
-        let ChildRef { slot, incarnation, .. } = self.control.child;
-        self.control.report(Message::Lingers { slot, incarnation });
+        let ChildRef { slot, incarnation, .. } = self.control().child;
+        self.control().report(Message::Lingers { slot, incarnation });
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {
-        &self.control
-    }
-
-    pub(crate) fn own_lease(&self) -> &Lease {
-        &self.lease
+        self.0.control()
     }
 
     pub(crate) fn stop_request(&self) -> &StopRequest {
-        &self.control.stop
+        &self.control().stop
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("child", &self.control.child).finish_non_exhaustive()
+        f.debug_struct("Context").field("child", &self.control().child).finish_non_exhaustive()
     }
 }
 

@@ -1,17 +1,23 @@
 //! What an incarnation is to those around it, whether it lives or not: who it is, where it belongs, how it is asked to stop, what
-//! tasks it has spawned.
+//! goes when its task does, what goes when it has ended.
 //!
-//! Apart from the [lease](crate::Lease), since the supervisor's loop holds this, and must not keep an incarnation from ending. One for
-//! each incarnation, so that all of its parts are one allocation.
+//! One for each incarnation, so that all of its parts are one allocation. The supervisor's loop holds it and does not keep the incarnation
+//! from ending; the [`Hold`](crate::lease::Hold)s, which do, are counted here. What changes in an incarnation's life is under one lock,
+//! and nothing foreign is called or dropped under it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicUsize;
 
+use tokio::task::AbortHandle;
+
+use crate::child::End;
+use crate::lease::{Guards, Lease};
 use crate::log;
 use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
 use crate::ports::Entry;
 use crate::pulse::Pulse;
+use crate::reason::ExitReason;
 use crate::scope::Tasks;
 use crate::stop_request::StopRequest;
 use crate::sync::Mutex;
@@ -20,58 +26,116 @@ pub(crate) struct Control {
     pub(crate) child: ChildRef,
     /// The supervisor's.
     pub(crate) port: Arc<Port>,
-    /// The child as which that supervisor runs, if it is nested.
-    pub(crate) parent: Option<Arc<Control>>,
     pub(crate) stop: StopRequest,
-    pub(crate) tasks: Tasks,
-    /// Its entry in the supervisor's directory, until its task ends.
-    entry: Mutex<Option<Arc<dyn Entry>>>,
-    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
-    has_waited: AtomicBool,
     /// Where it is said that the child is alive, if anybody wants to know.
     pub(crate) pulse: Option<Box<Pulse>>,
+    /// How many keep it from having ended. None: it has, or is about to, and nobody can any more.
+    pub(crate) holders: AtomicUsize,
+    state: Mutex<State>,
+}
+
+struct State {
+    tasks: Tasks,
+    /// Its entry in the supervisor's directory, until its task ends.
+    entry: Option<Arc<dyn Entry>>,
+    /// What is kept until it has ended.
+    guards: Guards,
+    /// How it ended, if its task got to say so.
+    end: Option<End>,
+    /// What it keeps from having ended: its supervisor. Until it has itself.
+    parent: Option<Lease>,
+    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
+    has_waited: bool,
 }
 
 impl Control {
-    pub(crate) fn new(child: ChildRef, port: Arc<Port>, parent: Option<Arc<Control>>, watched: bool) -> Self {
-        let pulse = watched.then(Box::default);
+    pub(crate) fn new(child: ChildRef, port: Arc<Port>, parent: Lease, watched: bool) -> Self {
+        let state = State {
+            tasks: Tasks::default(),
+            entry: None,
+            guards: Guards::default(),
+            end: None,
+            parent: Some(parent),
+            has_waited: false,
+        };
         Self {
             child,
             port,
-            parent,
             stop: StopRequest::new(),
-            tasks: Tasks::default(),
-            entry: Mutex::new(None),
-            has_waited: AtomicBool::new(false),
-            pulse,
+            pulse: watched.then(Box::default),
+            holders: AtomicUsize::new(0),
+            state: Mutex::new(state),
         }
+    }
+
+    /// The child as which its supervisor runs, if that is nested and this one has not ended.
+    pub(crate) fn parent(&self) -> Option<Arc<Self>> {
+        self.state.lock().parent.as_ref()?.control().cloned()
     }
 
     /// An incarnation is entered once, before its factory is called.
     pub(crate) fn set_entry(&self, entry: Arc<dyn Entry>) {
-        *self.entry.lock() = Some(entry);
+        self.state.lock().entry = Some(entry);
     }
 
     pub(crate) fn entry(&self) -> Option<Arc<dyn Entry>> {
-        self.entry.lock().clone()
+        self.state.lock().entry.clone()
+    }
+
+    /// A task that it has spawned is to end with it. Once its own task has ended, that is now.
+    pub(crate) fn add_task(&self, task: AbortHandle) {
+        let refused = self.state.lock().tasks.add(task);
+        if let Some(task) = refused {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn guard(&self, guards: Guards) {
+        self.state.lock().guards.append(guards);
     }
 
     /// Its `run` is over, and has awaited something.
     pub(crate) fn set_has_waited(&self) {
-        // Read when the incarnation has ended, of which the supervisor is told through its inbox: that orders the two.
-        self.has_waited.store(true, Ordering::Relaxed);
+        self.state.lock().has_waited = true;
     }
 
     pub(crate) fn has_waited(&self) -> bool {
-        self.has_waited.load(Ordering::Relaxed)
+        self.state.lock().has_waited
+    }
+
+    /// How it ended; what is not said is a kill.
+    pub(crate) fn set_end(&self, end: End) {
+        self.state.lock().end = Some(end);
+    }
+
+    /// For the supervisor's loop, which has been told that it has ended.
+    pub(crate) fn take_end(&self) -> End {
+        self.state.lock().end.take().unwrap_or(End::Exited(ExitReason::Killed))
     }
 
     /// The task has ended: what it has spawned is aborted, its entry goes.
     pub(crate) fn task_ended(&self) {
-        self.tasks.abort();
-        let entry = self.entry.lock().take();
+        let (tasks, entry) = {
+            let mut state = self.state.lock();
+            (state.tasks.end(), state.entry.take())
+        };
+        for task in tasks {
+            task.abort();
+        }
         // Foreign, and so is its Drop.
         log::caught("a directory's entry, when dropped", || drop(entry));
+    }
+
+    /// Nobody holds it any more: its guards go, then its supervisor is told, and then let go. That order is the guarantee of a lease.
+    pub(crate) fn ended(&self) {
+        let (guards, parent) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.guards), state.parent.take())
+        };
+        drop(guards);
+        let ChildRef { slot, incarnation, .. } = self.child;
+        self.report(Message::Ended { slot, incarnation });
+        drop(parent);
     }
 
     /// Tells the supervisor's loop something of this incarnation.

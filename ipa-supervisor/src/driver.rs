@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::control::Control;
 use crate::error::{StartError, StuckChild};
 use crate::incarnation::{Body, Manner};
-use crate::lease::Lease;
+use crate::lease::{Hold, Lease};
 use crate::lineage::CURRENT;
 use crate::log;
 use crate::machine::{
@@ -42,8 +42,6 @@ pub(crate) struct Driver {
     observer: Option<Arc<dyn Observer>>,
     epoch: Instant,
     next_slot: u64,
-    /// The child as which this supervisor runs, if it is nested.
-    parent: Option<Arc<Control>>,
     progress: Progress,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
@@ -100,8 +98,7 @@ impl Drop for Ended {
 }
 
 impl Driver {
-    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own, `parent` the
-    /// child as which it runs, if it is nested.
+    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own.
     pub(crate) fn new(
         machine: Machine<Reply>,
         children: Vec<(SlotId, Restart, Factory)>,
@@ -109,7 +106,6 @@ impl Driver {
         observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
-        parent: Option<Arc<Control>>,
     ) -> Self {
         let next_slot = children.len() as u64;
         let mut slots = Table::with_capacity(children.len());
@@ -126,7 +122,6 @@ impl Driver {
             observer,
             epoch: Instant::now(),
             next_slot,
-            parent,
             progress: Progress::default(),
             lease,
             reason,
@@ -191,7 +186,7 @@ impl Driver {
         }
         let Poll::Ready(cause) = stop.poll(cx) else { return false };
         self.heeded = true;
-        self.feed(Event::Shutdown { tag: None, caller: None, cause: cause.clone() });
+        self.feed(Event::Shutdown { tag: None, caller: None, cause });
         true
     }
 
@@ -245,7 +240,12 @@ impl Driver {
                 }
             }
             Message::Lingers { slot, incarnation } => self.feed(Event::Lingers { slot, incarnation }),
-            Message::Ended { slot, incarnation, end } => self.feed(Event::Ended { slot, incarnation, end }),
+            Message::Ended { slot, incarnation } => {
+                // There until another is started in its place, of which there is none before this is heard.
+                if let Some(end) = self.running(slot, incarnation).map(|running| running.control.take_end()) {
+                    self.feed(Event::Ended { slot, incarnation, end });
+                }
+            }
             Message::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
             Message::Kill { cause } => self.feed(Event::Kill { cause }),
             Message::Command { tag, caller, op } => {
@@ -347,19 +347,10 @@ impl Driver {
         };
         let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
         let watched = policy.max_silence.is_some();
-        let control = Arc::new(Control::new(child, self.port.clone(), self.parent.clone(), watched));
-        let cx = Context::new(control.clone(), Lease::child(&self.lease, control.clone()));
-        let body = Body {
-            child: None,
-            factory,
-            cx,
-            manner: Manner {
-                stop_mode: policy.stop_mode,
-                shutdown: policy.shutdown,
-                terminate_after_panic: policy.terminate_after_panic,
-                steps_back: !slot.running.as_ref().is_some_and(|last| last.control.has_waited()),
-            },
-        };
+        let control = Arc::new(Control::new(child, self.port.clone(), self.lease.clone(), watched));
+        let cx = Context::new(Hold::first(control.clone()));
+        let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
+        let body = Body { factory, cx, manner: Manner::of(policy, steps_back) };
         let task = spawn(CURRENT.scope(control.clone(), body.live())).abort_handle();
         slot.running = Some(Running { control, task });
     }

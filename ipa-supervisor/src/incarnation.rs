@@ -1,127 +1,157 @@
 //! One run of a child, on its own task: factory, `init`, `run`, `terminate`, and the end.
 //!
-//! Every call of foreign code is made here, with panics caught, and never by the loop. The one trick is [`Body`]: whatever
-//! becomes of the task (it returns, it is aborted, even before its first poll), the child's value goes first, then the tasks it spawned,
-//! then its context with its entry in the directory, and the lease, whose end is the exit report, last.
+//! Every call of foreign code is made here, with panics caught, and never by the loop. The one trick is the order in which the parts
+//! of a task drop: whatever becomes of it (it returns, it is aborted, even before its first poll), the call under way goes first, then
+//! the child's value, then, with [`Body`], the tasks it spawned, its entry in the directory, and the lease, whose end is the exit report,
+//! last.
+//!
+//! There is such a task for every child, so what it keeps from one wait to the next is counted: it is one async block, in which the parts
+//! that are needed one after the other share their room, and whose waits are plain futures.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
+
+use async_trait::async_trait;
 
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::log;
 use crate::machine::ChildRef;
 use crate::message::Message;
-use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
+use crate::policy::{DEFAULT_SHUTDOWN, Policy, Shutdown, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::runtime::{Handle, RuntimeFlavor};
 use crate::sync::task::yield_now;
-use crate::sync::time;
+use crate::sync::time::{self, Instant};
 
-/// What an incarnation consists of. It drops in this order; that order is the guarantee.
+/// What an incarnation's task begins with. It drops in this order.
 pub(crate) struct Body {
-    pub(crate) child: Option<Box<dyn Child>>,
     pub(crate) factory: Option<Factory>,
-    /// With the lease.
+    /// With the incarnation's lease.
     pub(crate) cx: Context,
     pub(crate) manner: Manner,
 }
 
 /// How the spec wants the calls made.
-#[derive(Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) stop_mode: StopMode,
-    pub(crate) shutdown: Shutdown,
     pub(crate) terminate_after_panic: bool,
     /// Whether the child lets its worker go once before it runs: its last run, if there was one, has not awaited anything.
     pub(crate) steps_back: bool,
+    /// Boxed, unless it is the default.
+    shutdown: Option<Box<Shutdown>>,
+}
+
+impl Manner {
+    pub(crate) fn of(policy: &Policy, steps_back: bool) -> Self {
+        let &Policy { stop_mode, terminate_after_panic, shutdown, .. } = policy;
+        let usual = shutdown == Shutdown::Timeout(DEFAULT_SHUTDOWN);
+        let shutdown = (!usual).then(|| Box::new(shutdown));
+        Self { stop_mode, terminate_after_panic, steps_back, shutdown }
+    }
+
+    /// How long `terminate` may take after the child has ended by itself.
+    fn bound(&self) -> Shutdown {
+        match self.shutdown.as_deref() {
+            Some(Shutdown::BrutalKill) | None => Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            Some(shutdown) => *shutdown,
+        }
+    }
 }
 
 impl Body {
     /// Lives the incarnation to its end.
-    // Here and below no `async fn` that is given anything by value: that would keep it twice, once as it was handed over, in the task
-    // of every child. Nor is anything kept from one wait to the next that a plain function can deal with between them.
+    // Not an `async fn`, which would keep `self` twice, once as it was handed over.
     #[expect(clippy::manual_async_fn)]
     pub(crate) fn live(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            if self.start().await {
-                let (reason, stopped) = self.run().await;
-                let end = match self.after_run(&reason, stopped) {
-                    None => reason,
-                    Some(bound) => self.terminate(reason, bound).await,
-                };
-                self.over(End::Exited(end));
+            let mut value = match self.make() {
+                Ok(value) => value,
+                Err(end) => return self.cx.control().set_end(end),
+            };
+            let started = {
+                // Its own: what the child does with it is no concern of the waits here.
+                let mut cx = self.cx.clone();
+                let mut init = Call::new(value.0.init(&mut cx), self.stop_of_init());
+                (&mut init).await
+            };
+            if let Err(end) = self.is_up(started) {
+                return self.over(value, end);
             }
+            if self.steps_back() {
+                yield_now().await;
+            }
+            let ended = {
+                let mut cx = self.cx.clone();
+                let mut run = Call::new(value.0.run(&mut cx), self.stop_of_run());
+                let ended = (&mut run).await;
+                if run.has_waited {
+                    self.cx.control().set_has_waited();
+                }
+                ended
+            };
+            let (mut reason, bound) = self.after_run(ended);
+            if let Some(bound) = bound {
+                let ended = {
+                    let mut cx = self.cx.clone();
+                    Terminate::new(value.0.terminate(&mut cx, &reason), bound).await
+                };
+                // As in OTP, a crash in terminate is what the child ended with.
+                match ended {
+                    Some(Ok(())) => {}
+                    Some(Err(panicked)) => reason = panicked,
+                    None => self.was_cut_short(),
+                }
+            }
+            self.over(value, End::Exited(reason));
         }
-    }
-
-    fn over(&mut self, mut end: End) {
-        // A panic in the value's own Drop is the child's as well.
-        let child = self.child.take();
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(child)))
-            && !matches!(&end, End::Exited(reason) if reason.is_abnormal())
-        {
-            end = End::Exited(ExitReason::Panicked(panic_text(payload)));
-        }
-        self.cx.own_lease().set_end(end);
-    }
-
-    /// Everything up to the moment at which the child is up. Answers whether it is; if not, it is over.
-    async fn start(&mut self) -> bool {
-        let started = match self.make() {
-            Ok(()) => self.init().await,
-            Err(end) => Err(end),
-        };
-        if !self.is_up(started) {
-            return false;
-        }
-        // The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
-        // once would hold up the answer to its own start, and the supervisor. So the worker is let go once, where there are others to go
-        // on. Not by a child whose last run is known to have awaited something: it would be a quarter of its restart.
-        if self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-            yield_now().await;
-        }
-        true
     }
 
     /// Enters the child in the directory and makes its value.
-    fn make(&mut self) -> Result<(), End> {
+    fn make(&mut self) -> Result<Value, End> {
         let control = self.cx.control();
         if let Some(cause) = control.stop.get() {
-            return Err(End::Exited(ExitReason::Shutdown(cause.clone())));
+            return Err(End::Exited(ExitReason::Shutdown(cause)));
         }
         if let Some(directory) = &control.port.directory {
-            match sync_caught(|| directory.enter(&control.child)) {
+            match caught(|| directory.enter(&control.child)) {
                 Ok(Ok(entry)) => control.set_entry(entry),
                 Ok(Err(error)) => return Err(End::Exited(ExitReason::failed(error))),
                 Err(reason) => return Err(End::Exited(reason)),
             }
         }
         let factory = self.factory.take();
-        let made = sync_caught(move || factory.as_ref().and_then(|make| make())).map_err(End::Exited)?;
+        let made = caught(move || factory.as_ref().and_then(|make| make())).map_err(End::Exited)?;
         // A one-shot that has been used is not started again: the machine forgets temporary children.
-        self.child = Some(made.ok_or_else(|| {
+        made.map(Value).ok_or_else(|| {
             End::Exited(ExitReason::failed("the child's one-shot factory has been used already"))
-        })?);
-        Ok(())
+        })
     }
 
-    async fn init(&mut self) -> Result<(), End> {
-        // `make` has made it.
-        let Some(child) = self.child.as_mut() else { return Err(End::Exited(ExitReason::Killed)) };
-        let mut cx = self.cx.clone();
-        let mut init = Call::new(child.init(&mut cx));
-        let ended = match self.manner.stop_mode {
-            StopMode::CooperativeInit => Either::Done(init.finish().await),
-            StopMode::Drop | StopMode::Cooperative => init.finish_or_stop(self.cx.stop_request()).await,
-        };
-        match ended {
-            Either::Done(Ok(Ok(Init::Ready))) => Ok(()),
+    /// The request to stop, if it ends a call of `init`.
+    fn stop_of_init(&self) -> Option<&StopRequest> {
+        let ends = matches!(self.manner.stop_mode, StopMode::Drop | StopMode::Cooperative);
+        ends.then(|| self.cx.stop_request())
+    }
+
+    /// The request to stop, if it ends a call of `run`.
+    fn stop_of_run(&self) -> Option<&StopRequest> {
+        (self.manner.stop_mode == StopMode::Drop).then(|| self.cx.stop_request())
+    }
+
+    /// Reports the child up, if it is; else answers how it has ended.
+    fn is_up(&self, started: Either<Result<Init, BoxError>>) -> Result<(), End> {
+        match started {
+            Either::Done(Ok(Ok(Init::Ready))) => {
+                let ChildRef { slot, incarnation, .. } = *self.cx.child();
+                self.cx.control().report(Message::Up { slot, incarnation });
+                Ok(())
+            }
             Either::Done(Ok(Ok(Init::Ignore))) => Err(End::Declined),
             Either::Done(Ok(Err(error))) => Err(End::Exited(ExitReason::failed(error))),
             Either::Done(Err(reason)) => Err(End::Exited(reason)),
@@ -129,90 +159,82 @@ impl Body {
         }
     }
 
-    /// Reports the child up, if it is; else it is over.
-    fn is_up(&mut self, started: Result<(), End>) -> bool {
-        match started {
-            Ok(()) => {
-                let ChildRef { slot, incarnation, .. } = *self.cx.child();
-                self.cx.control().report(Message::Up { slot, incarnation });
-                true
-            }
-            Err(end) => {
-                self.over(end);
-                false
-            }
-        }
+    /// Whether the worker is to be let go before the child runs, where there are others to go on.
+    ///
+    /// The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
+    /// once would hold up the answer to its own start, and the supervisor. Not by a child whose last run is known to have awaited
+    /// something: it would be a quarter of its restart.
+    fn steps_back(&self) -> bool {
+        self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
-    /// Answers why `run` ended, and whether the child was asked to stop by then.
-    async fn run(&mut self) -> (ExitReason, bool) {
-        // There is none only if `start` said so.
-        let Some(child) = self.child.as_mut() else { return (ExitReason::Killed, true) };
-        let mut cx = self.cx.clone();
-        let mut run = Call::new(child.run(&mut cx));
-        let ended = match self.manner.stop_mode {
-            StopMode::Drop => run.finish_or_stop(self.cx.stop_request()).await,
-            StopMode::Cooperative | StopMode::CooperativeInit => Either::Done(run.finish().await),
-        };
-        if run.has_waited {
-            self.cx.control().set_has_waited();
-        }
-        match ended {
+    /// The run is over: answers why, and how long `terminate` may take; `None`: it is not called.
+    fn after_run(&self, ended: Either<Result<Exit, BoxError>>) -> (ExitReason, Option<Shutdown>) {
+        let (reason, stopped) = match ended {
             Either::Done(result) => (reason_of(result), self.cx.is_stopped()),
             Either::Stopped(cause) => (ExitReason::Shutdown(cause), true),
-        }
-    }
-
-    /// The run is over: says so, and answers how long `terminate` may take; `None`: it is not called.
-    fn after_run(&self, reason: &ExitReason, stopped: bool) -> Option<Shutdown> {
+        };
         self.cx.end_of_run();
-        if matches!(reason, ExitReason::Panicked(_)) && !self.manner.terminate_after_panic {
-            return None;
-        }
-        Some(match (stopped, self.manner.shutdown) {
+        let bound = match (&reason, stopped) {
+            (ExitReason::Panicked(_), _) if !self.manner.terminate_after_panic => None,
             // On a stop the supervisor keeps the deadline.
-            (true, _) => Shutdown::Infinity,
-            (false, Shutdown::BrutalKill) => Shutdown::Timeout(DEFAULT_SHUTDOWN),
-            (false, shutdown) => shutdown,
-        })
+            (_, true) => Some(Shutdown::Infinity),
+            (_, false) => Some(self.manner.bound()),
+        };
+        (reason, bound)
     }
 
-    #[expect(clippy::manual_async_fn)]
-    fn terminate(&mut self, reason: ExitReason, bound: Shutdown) -> impl Future<Output = ExitReason> + Send {
-        async move {
-            let Some(child) = self.child.as_mut() else { return reason };
-            let mut cx = self.cx.clone();
-            let mut terminate = Call::new(child.terminate(&mut cx, &reason));
-            let ended = match bound {
-                // Boxed: a timer that few will need would otherwise have its room in the task of every child.
-                Shutdown::Timeout(bound) => match Box::pin(time::timeout(bound, terminate.finish())).await {
-                    Ok(ended) => Some(ended),
-                    Err(_late) => terminate.cancel().err().map(Err),
-                },
-                Shutdown::Infinity | Shutdown::BrutalKill => Some(terminate.finish().await),
-            };
-            drop(terminate);
-            match ended {
-                Some(Ok(())) => reason,
-                // As in OTP, a crash in terminate is what the child ended with.
-                Some(Err(panicked)) => panicked,
-                None => {
-                    tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
-                    reason
-                }
-            }
+    fn was_cut_short(&self) {
+        let bound = self.manner.bound();
+        tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
+    }
+
+    fn over(&self, mut value: Value, mut end: End) {
+        // A panic in the value's own Drop is the child's as well.
+        let child = value.take();
+        if let Err(panicked) = caught(|| drop(child))
+            && !matches!(&end, End::Exited(reason) if reason.is_abnormal())
+        {
+            end = End::Exited(panicked);
         }
+        self.cx.control().set_end(end);
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // The task was aborted, else these are gone. Each by itself: a panic in one Drop while that of another unwinds would
-        // abort the process.
-        let (child, factory) = (self.child.take(), self.factory.take());
-        log::caught("a child's value, when dropped", || drop(child));
+        // There if the task was aborted before its first poll. Foreign, and so is its Drop.
+        let factory = self.factory.take();
         log::caught("a child's factory, when dropped", || drop(factory));
         self.cx.control().task_ended();
+    }
+}
+
+/// A child's value.
+struct Value(Box<dyn Child>);
+
+impl Value {
+    fn take(&mut self) -> Box<dyn Child> {
+        std::mem::replace(&mut self.0, Box::new(Gone))
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // The task was aborted, else it is gone. Caught, as the other parts that drop are, each by itself: a panic in one Drop while that
+        // of another unwinds would abort the process.
+        let value = self.take();
+        log::caught("a child's value, when dropped", || drop(value));
+    }
+}
+
+/// What is left in the place of a child's value. It takes no memory.
+struct Gone;
+
+#[async_trait]
+impl Child for Gone {
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        Ok(Exit::Normal)
     }
 }
 
@@ -224,7 +246,7 @@ fn reason_of(result: Result<Result<Exit, BoxError>, ExitReason>) -> ExitReason {
     }
 }
 
-fn sync_caught<T>(call: impl FnOnce() -> T) -> Result<T, ExitReason> {
+fn caught<T>(call: impl FnOnce() -> T) -> Result<T, ExitReason> {
     catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
 }
 
@@ -232,65 +254,125 @@ fn panicked(payload: Box<dyn Any + Send>) -> ExitReason {
     ExitReason::Panicked(panic_text(payload))
 }
 
+type Foreign<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A call of a child's code: polled, and dropped, with panics caught. It is dropped as soon as it is done.
+struct Guarded<'a, T>(Option<Foreign<'a, T>>);
+
+impl<'a, T> Guarded<'a, T> {
+    fn new(future: Foreign<'a, T>) -> Self {
+        Self(Some(future))
+    }
+
+    /// Drops what is left of the call.
+    fn cancel(&mut self) -> Result<(), ExitReason> {
+        let future = self.0.take();
+        caught(move || drop(future))
+    }
+}
+
+impl<T> Future for Guarded<'_, T> {
+    type Output = Result<T, ExitReason>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        let result = match caught(|| future.as_mut().poll(cx)) {
+            Ok(poll) => Ok(ready!(poll)),
+            Err(reason) => Err(reason),
+        };
+        Poll::Ready(self.cancel().and(result))
+    }
+}
+
+impl<T> Drop for Guarded<'_, T> {
+    fn drop(&mut self) {
+        // Only an aborted task leaves one that was neither finished nor cancelled. See the Drop of `Value`.
+        let future = self.0.take();
+        log::caught("a child's future, when dropped", || drop(future));
+    }
+}
+
 enum Either<T> {
     Done(Result<T, ExitReason>),
     Stopped(Cause),
 }
 
-/// A call of a child's code under way: polled, and dropped, with panics caught.
+/// A call of a child's code that may be dropped as soon as the child is asked to stop.
 struct Call<'a, T> {
-    future: Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>,
+    call: Guarded<'a, T>,
+    stop: Option<&'a StopRequest>,
     /// Whether it has awaited anything.
     has_waited: bool,
 }
 
 impl<'a, T> Call<'a, T> {
-    fn new(future: Pin<Box<dyn Future<Output = T> + Send + 'a>>) -> Self {
-        Self { future: Some(future), has_waited: false }
-    }
-
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<T, ExitReason>> {
-        let Some(future) = self.future.as_mut() else { return Poll::Pending };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => {
-                self.has_waited = true;
-                Poll::Pending
-            }
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(panicked(payload))),
-        }
-    }
-
-    /// Runs the call to its end.
-    async fn finish(&mut self) -> Result<T, ExitReason> {
-        let result = poll_fn(|cx| self.poll(cx)).await;
-        self.cancel().and(result)
-    }
-
-    /// Runs the call to its end, or drops it as soon as the child is asked to stop. For the incarnation's own task.
-    async fn finish_or_stop(&mut self, stop: &StopRequest) -> Either<T> {
-        let ended = poll_fn(|cx| match stop.poll(cx) {
-            Poll::Ready(cause) => Poll::Ready(Either::Stopped(cause.clone())),
-            Poll::Pending => self.poll(cx).map(Either::Done),
-        })
-        .await;
-        match (self.cancel(), ended) {
-            (Ok(()), ended) => ended,
-            (Err(reason), _) => Either::Done(Err(reason)),
-        }
-    }
-
-    /// Drops what is left of the call.
-    fn cancel(&mut self) -> Result<(), ExitReason> {
-        let future = self.future.take();
-        sync_caught(move || drop(future))
+    fn new(future: Foreign<'a, T>, stop: Option<&'a StopRequest>) -> Self {
+        Self { call: Guarded::new(future), stop, has_waited: false }
     }
 }
 
-impl<T> Drop for Call<'_, T> {
-    fn drop(&mut self) {
-        // Only an aborted task leaves one that was neither finished nor cancelled. See the Drop of `Body`.
-        let future = self.future.take();
-        log::caught("a child's future, when dropped", || drop(future));
+impl<T> Future for Call<'_, T> {
+    type Output = Either<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Either<T>> {
+        if let Some(stop) = self.stop
+            && let Poll::Ready(cause) = stop.poll(cx)
+        {
+            return Poll::Ready(match self.call.cancel() {
+                Ok(()) => Either::Stopped(cause),
+                Err(reason) => Either::Done(Err(reason)),
+            });
+        }
+        let result = Pin::new(&mut self.call).poll(cx);
+        self.has_waited |= result.is_pending();
+        result.map(Either::Done)
+    }
+}
+
+/// A call of `terminate`, which may have a limit.
+struct Terminate<'a> {
+    call: Guarded<'a, ()>,
+    /// Boxed: a timer that few will need would otherwise have its room in the task of every child.
+    deadline: Option<Pin<Box<time::Sleep>>>,
+}
+
+impl<'a> Terminate<'a> {
+    fn new(future: Foreign<'a, ()>, bound: Shutdown) -> Self {
+        let deadline = match bound {
+            // One too far off to be a moment is none.
+            Shutdown::Timeout(bound) => Instant::now().checked_add(bound),
+            Shutdown::Infinity | Shutdown::BrutalKill => None,
+        };
+        let deadline = deadline.map(|deadline| Box::pin(time::sleep_until(deadline)));
+        Self { call: Guarded::new(future), deadline }
+    }
+}
+
+/// `None`: it took too long.
+impl Future for Terminate<'_> {
+    type Output = Option<Result<(), ExitReason>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(ended) = Pin::new(&mut self.call).poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(self.call.cancel().err().map(Err))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<A, R>(_: impl Fn(A) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// With tokio's own 128 bytes this is a block of 256; one byte more, and every child costs another 128.
+    #[test]
+    fn the_task_of_a_child_is_small() {
+        assert_eq!(size_of_output(Body::live), 128);
     }
 }

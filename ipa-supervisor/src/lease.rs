@@ -2,21 +2,18 @@
 //!
 //! A tokio task that was aborted and joined is not yet the end: a thread, an operating-system process, a blocking closure, a
 //! foreign actor may still work for it, and an aborted supervisor's own children may still run. So each start makes one lease,
-//! held by the task and by whatever works for the incarnation elsewhere. The exit report is the lease's `Drop`.
+//! held by the task and by whatever works for the incarnation elsewhere. The exit report is the drop of the last [`Hold`].
 //!
-//! The one trick is the order in which [`Held`] drops: first the guards that were tied to the lease, the latest first; then
-//! the report to the supervisor; then the supervisor's own lease, which this one has kept alive.
+//! The one trick is the order of what goes then ([`Control::ended`]): first the guards that were tied to the lease, the latest first;
+//! then the report to the supervisor; then the supervisor's own lease, which this one has kept alive.
 
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
-use crate::child::End;
 use crate::control::Control;
-use crate::machine::ChildRef;
-use crate::message::Message;
-use crate::reason::ExitReason;
 use crate::sync::Mutex;
 
 /// What keeps an incarnation of a child from having ended. Cheap to clone.
@@ -55,28 +52,30 @@ use crate::sync::Mutex;
 /// ```
 #[derive(Clone)]
 #[must_use = "dropping the last clone of a lease ends what it stands for"]
-pub struct Lease(Arc<Held>);
+pub struct Lease(Of);
 
-/// Fields drop in this order; that order is the guarantee.
-struct Held {
-    guards: Guards,
-    report: Option<Report>,
-    _parent: Option<Lease>,
+#[derive(Clone)]
+enum Of {
+    /// Of nobody's child.
+    Root(Arc<Root>),
+    Child(Hold),
 }
+
+#[derive(Default)]
+struct Root(Mutex<Guards>);
 
 impl Lease {
     /// A lease that nobody is told of the end of. The guards that are [tied](Self::tie) to it still drop then.
     pub fn root() -> Self {
-        Self::new(None, None)
+        Self(Of::Root(Arc::default()))
     }
 
-    /// The lease of an incarnation, whose end its supervisor is told of.
-    pub(crate) fn child(parent: &Lease, control: Arc<Control>) -> Self {
-        Self::new(Some(Report { control, end: Mutex::new(None) }), Some(parent.clone()))
-    }
-
-    fn new(report: Option<Report>, parent: Option<Lease>) -> Self {
-        Self(Arc::new(Held { guards: Guards::default(), report, _parent: parent }))
+    /// The incarnation whose lease it is, if it is one's.
+    pub(crate) fn control(&self) -> Option<&Arc<Control>> {
+        match &self.0 {
+            Of::Root(_) => None,
+            Of::Child(hold) => Some(&hold.0),
+        }
     }
 
     /// Keeps `guard` until the incarnation has ended, and drops it then, before the exit is reported: a name, a permit, a
@@ -84,68 +83,141 @@ impl Lease {
     ///
     /// A panic in a guard's `Drop` is caught and logged; the other guards are dropped all the same.
     pub fn tie(&self, guard: impl Any + Send) {
-        self.0.guards.0.lock().push(Box::new(guard));
+        let guard = Guards::of(guard);
+        match &self.0 {
+            Of::Root(root) => root.0.lock().append(guard),
+            Of::Child(hold) => hold.0.guard(guard),
+        }
     }
 
     /// A reference that does not keep the incarnation from ending.
     pub fn downgrade(&self) -> WeakLease {
-        WeakLease(Arc::downgrade(&self.0))
+        WeakLease(match &self.0 {
+            Of::Root(root) => Weakly::Root(Arc::downgrade(root)),
+            Of::Child(hold) => Weakly::Child(hold.0.clone()),
+        })
     }
+}
 
-    /// How the incarnation ended, if its task got to say so; what is not said is a kill.
-    pub(crate) fn set_end(&self, end: End) {
-        if let Some(report) = &self.0.report {
-            *report.end.lock() = Some(end);
-        }
+impl From<Hold> for Lease {
+    fn from(hold: Hold) -> Self {
+        Self(Of::Child(hold))
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("holders", &Arc::strong_count(&self.0)).finish_non_exhaustive()
+        let holders = match &self.0 {
+            Of::Root(root) => Arc::strong_count(root),
+            Of::Child(hold) => hold.0.holders.load(Ordering::Relaxed),
+        };
+        f.debug_struct("Lease").field("holders", &holders).finish_non_exhaustive()
     }
 }
 
 /// A [`Lease`] that does not hold; see [`Lease::downgrade`].
 #[derive(Clone)]
-pub struct WeakLease(Weak<Held>);
+pub struct WeakLease(Weakly);
+
+#[derive(Clone)]
+enum Weakly {
+    Root(Weak<Root>),
+    Child(Arc<Control>),
+}
 
 impl WeakLease {
     /// The lease, unless the incarnation has ended.
     pub fn upgrade(&self) -> Option<Lease> {
-        self.0.upgrade().map(Lease)
+        Some(Lease(match &self.0 {
+            Weakly::Root(root) => Of::Root(root.upgrade()?),
+            Weakly::Child(control) => Of::Child(Hold::another(control)?),
+        }))
     }
 }
 
 impl fmt::Debug for WeakLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakLease").field("holders", &self.0.strong_count()).finish_non_exhaustive()
+        let holders = match &self.0 {
+            Weakly::Root(root) => root.strong_count(),
+            Weakly::Child(control) => control.holders.load(Ordering::Relaxed),
+        };
+        f.debug_struct("WeakLease").field("holders", &holders).finish_non_exhaustive()
     }
 }
 
-#[derive(Default)]
-struct Guards(Mutex<Vec<Box<dyn Any + Send>>>);
+/// The lease of an incarnation, as its own parts have it.
+///
+/// It is a count in the [`Control`], which others hold without being counted. The count goes as those of `Arc` and `Weak` do: who has one
+/// may make another, and from none there is no way back.
+pub(crate) struct Hold(Arc<Control>);
 
-impl Drop for Guards {
+impl Hold {
+    /// The first; there is one for each incarnation.
+    pub(crate) fn first(control: Arc<Control>) -> Self {
+        control.holders.store(1, Ordering::Relaxed);
+        Self(control)
+    }
+
+    /// One more, unless there is none left.
+    fn another(control: &Arc<Control>) -> Option<Self> {
+        let more = |holders| (holders > 0).then_some(holders + 1);
+        control.holders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(control.clone()))
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.0
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // Cannot overflow before the count of the `Arc` does, which aborts.
+        self.0.holders.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Hold {
     fn drop(&mut self) {
-        while let Some(guard) = self.0.get_mut().pop() {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(guard))) {
-                tracing::error!(panic = %crate::child::panic_text(payload), "a guard tied to a lease panicked in its drop");
-            }
+        // What the other holders have done happens before the end: each of them releases, the last one acquires.
+        if self.0.holders.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            self.0.ended();
         }
     }
 }
 
-/// Tells the supervisor's loop, when dropped, that an incarnation has ended.
-struct Report {
-    control: Arc<Control>,
-    end: Mutex<Option<End>>,
+/// What is kept until an end, the latest first. A list, since most incarnations have none and few have more than two.
+#[derive(Default)]
+pub(crate) struct Guards(Option<Box<Tied<dyn Any + Send>>>);
+
+struct Tied<G: ?Sized> {
+    earlier: Guards,
+    _guard: G,
 }
 
-impl Drop for Report {
+impl Guards {
+    fn of(guard: impl Any + Send) -> Self {
+        Self(Some(Box::new(Tied { earlier: Self::default(), _guard: guard })))
+    }
+
+    /// Puts one before the others.
+    pub(crate) fn append(&mut self, mut one: Self) {
+        if let Some(tied) = &mut one.0 {
+            tied.earlier = std::mem::take(self);
+            *self = one;
+        }
+    }
+}
+
+impl Drop for Guards {
     fn drop(&mut self) {
-        let end = self.end.get_mut().take().unwrap_or(End::Exited(ExitReason::Killed));
-        let ChildRef { slot, incarnation, .. } = self.control.child;
-        self.control.report(Message::Ended { slot, incarnation, end });
+        while let Some(mut tied) = self.0.take() {
+            self.0 = tied.earlier.0.take();
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(tied))) {
+                tracing::error!(panic = %crate::child::panic_text(payload), "a guard tied to a lease panicked in its drop");
+            }
+        }
     }
 }

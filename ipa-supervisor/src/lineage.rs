@@ -16,22 +16,15 @@ task_local! {
     pub(crate) static CURRENT: Arc<Control>;
 }
 
-pub(crate) fn current() -> Option<Arc<Control>> {
-    CURRENT.try_with(Arc::clone).ok()
-}
-
 /// The child of the supervisor behind `port` within which the current task runs, at whatever depth.
 pub(crate) fn caller(port: &Arc<Port>) -> Option<SlotId> {
     CURRENT
         .try_with(|control| {
-            let mut next = Some(control);
-            while let Some(control) = next {
-                if Arc::ptr_eq(&control.port, port) {
-                    return Some(control.child.slot);
-                }
-                next = control.parent.as_ref();
+            let mut control = control.clone();
+            while !Arc::ptr_eq(&control.port, port) {
+                control = control.parent()?;
             }
-            None
+            Some(control.child.slot)
         })
         .ok()
         .flatten()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::child::End;
 use crate::inbox::Inbox;
 use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
 use crate::policy::Policy;
@@ -70,7 +69,6 @@ pub(crate) enum Message {
     Ended {
         slot: SlotId,
         incarnation: Incarnation,
-        end: End,
     },
     WhichChildren(oneshot::Sender<Vec<ChildInfo>>),
     WhichChild(Target, oneshot::Sender<Option<ChildInfo>>),

@@ -179,7 +179,7 @@ impl<S: Server> Child for Served<S> {
             cx.waiting();
             // The stop first.
             let next = poll_fn(|task| match cx.stop_request().poll(task) {
-                Poll::Ready(cause) => Poll::Ready(Err(cause.clone())),
+                Poll::Ready(cause) => Poll::Ready(Err(cause)),
                 Poll::Pending => open.poll_next(task).map(Ok),
             });
             let message = match next.await {

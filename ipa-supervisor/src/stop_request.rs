@@ -3,90 +3,126 @@
 //! The trick: the incarnation's own task leaves its waker here instead of a place in a list of waiters. That is all an idle child holds
 //! for the wait in which it spends its life, and it is there for every child.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::reason::Cause;
-use crate::sync::{Mutex, SetOnce};
+use crate::sync::{Mutex, Notify};
 
 /// Shared by an incarnation and its supervisor's loop.
-pub(crate) struct StopRequest {
-    cause: SetOnce<Cause>,
-    /// Who has polled: as a rule the incarnation's own task alone.
-    wakers: Mutex<Wakers>,
+pub(crate) struct StopRequest(Mutex<State>);
+
+enum State {
+    Awaited(Waiters),
+    Made(Cause),
+}
+
+#[derive(Default)]
+struct Waiters {
+    /// Who has polled: the incarnation's own task.
+    first: Option<Waker>,
+    /// Boxed, as most have none.
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    /// Who else has polled. They stay.
+    wakers: Vec<Waker>,
+    /// For those who come and go.
+    line: Arc<Notify>,
+}
+
+impl Waiters {
+    fn knows(&self, waker: &Waker) -> bool {
+        let more = self.more.iter().flat_map(|more| &more.wakers);
+        self.first.iter().chain(more).any(|known| known.will_wake(waker))
+    }
+
+    fn add(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.get_or_insert_default().wakers.push(waker),
+        }
+    }
+
+    fn wake(self) {
+        if let Some(waker) = self.first {
+            waker.wake();
+        }
+        if let Some(more) = self.more {
+            more.wakers.into_iter().for_each(Waker::wake);
+            more.line.notify_waiters();
+        }
+    }
 }
 
 impl StopRequest {
     pub(crate) fn new() -> Self {
-        Self { cause: SetOnce::new(), wakers: Mutex::new(Wakers::None) }
+        Self(Mutex::new(State::Awaited(Waiters::default())))
     }
 
     /// Asks. The first request stands.
     pub(crate) fn make(&self, cause: Cause) {
-        if self.cause.set(cause).is_ok() {
-            let wakers = std::mem::take(&mut *self.wakers.lock());
-            match wakers {
-                Wakers::None => {}
-                Wakers::One(waker) => waker.wake(),
-                Wakers::Many(wakers) => wakers.into_iter().for_each(Waker::wake),
+        let before = {
+            let mut state = self.0.lock();
+            match *state {
+                State::Made(_) => return,
+                State::Awaited(_) => std::mem::replace(&mut *state, State::Made(cause)),
             }
+        };
+        if let State::Awaited(waiters) = before {
+            waiters.wake();
         }
     }
 
     /// What was asked, if anything.
-    pub(crate) fn get(&self) -> Option<&Cause> {
-        self.cause.get()
+    pub(crate) fn get(&self) -> Option<Cause> {
+        match &*self.0.lock() {
+            State::Awaited(_) => None,
+            State::Made(cause) => Some(cause.clone()),
+        }
     }
 
     /// Whether it was made.
     pub(crate) fn is_made(&self) -> bool {
-        self.cause.initialized()
+        matches!(*self.0.lock(), State::Made(_))
     }
 
     /// Resolves when it is made; at once if it has been. Cancel safe.
-    pub(crate) async fn wait(&self) -> &Cause {
-        self.cause.wait().await
+    pub(crate) async fn wait(&self) -> Cause {
+        loop {
+            let line = match &mut *self.0.lock() {
+                State::Awaited(waiters) => waiters.more.get_or_insert_default().line.clone(),
+                State::Made(cause) => return cause.clone(),
+            };
+            // In line from here on, so before the look: a request between the two is not missed.
+            let made = line.notified();
+            if let Some(cause) = self.get() {
+                return cause;
+            }
+            made.await;
+        }
     }
 
     /// The same for the incarnation's own task. Whatever waker it was ever polled with is woken, so it is not for those that come and go.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<&Cause> {
-        if let Some(cause) = self.cause.get() {
-            return Poll::Ready(cause);
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Cause> {
+        match &*self.0.lock() {
+            State::Made(cause) => return Poll::Ready(cause.clone()),
+            State::Awaited(waiters) if waiters.knows(cx.waker()) => return Poll::Pending,
+            State::Awaited(_) => {}
         }
-        if !self.wakers.lock().contains(cx.waker()) {
-            // Cloned before, and dropped after: no waker's code runs under the lock.
-            let waker = cx.waker().clone();
-            self.wakers.lock().add(waker);
-        }
-        // Again: a request that was made before the waker was there has woken nobody.
-        self.cause.get().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-#[derive(Default)]
-enum Wakers {
-    #[default]
-    None,
-    One(Waker),
-    Many(Vec<Waker>),
-}
-
-impl Wakers {
-    fn contains(&self, waker: &Waker) -> bool {
-        match self {
-            Self::None => false,
-            Self::One(one) => one.will_wake(waker),
-            Self::Many(many) => many.iter().any(|one| one.will_wake(waker)),
-        }
-    }
-
-    fn add(&mut self, waker: Waker) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(waker),
-            Self::One(one) => Self::Many(vec![one, waker]),
-            Self::Many(mut many) => {
-                many.push(waker);
-                Self::Many(many)
+        // Cloned before, and dropped after: no waker's code runs under the lock.
+        let mut waker = Some(cx.waker().clone());
+        match &mut *self.0.lock() {
+            // Meanwhile, and has woken nobody here.
+            State::Made(cause) => Poll::Ready(cause.clone()),
+            State::Awaited(waiters) => {
+                if let Some(waker) = waker.take() {
+                    waiters.add(waker);
+                }
+                Poll::Pending
             }
-        };
+        }
     }
 }

@@ -7,7 +7,9 @@
 pub(crate) mod model;
 
 #[cfg(ipa_interleavings)]
-pub(crate) use self::model::{AtomicU8, Mutex, Semaphore, SetOnce, oneshot, runtime, task, task_local, time};
+pub(crate) use self::model::{
+    AtomicU8, Mutex, Notify, Semaphore, SetOnce, oneshot, runtime, task, task_local, time,
+};
 
 #[cfg(not(ipa_interleavings))]
 pub(crate) use std::sync::atomic::AtomicU8;
@@ -17,6 +19,6 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(not(ipa_interleavings))]
 pub(crate) use tokio::{
     runtime,
-    sync::{Semaphore, SetOnce, oneshot},
+    sync::{Notify, Semaphore, SetOnce, oneshot},
     task, task_local, time,
 };

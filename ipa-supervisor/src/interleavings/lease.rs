@@ -1,6 +1,6 @@
 //! The end of a lease: told once, after all that was tied to it is gone.
 //!
-//! The count of holders is the standard library's; a `point` before each clone, drop and upgrade lets others go on there.
+//! The count of holders is one of the standard library's atomics; a `point` before each clone, drop and upgrade lets others go on there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,21 +10,21 @@ use shuttle::thread;
 use super::{every, point};
 use crate::child::End;
 use crate::control::Control;
-use crate::lease::{Lease, WeakLease};
+use crate::lease::{Hold, Lease, WeakLease};
 use crate::machine::{ChildRef, Incarnation, SlotId};
 use crate::message::{Message, Port};
 use crate::reason::ExitReason;
 
 fn child_of(parent: &Lease, port: &Arc<Port>, slot: u64) -> Lease {
     let child = ChildRef { id: "child".into(), slot: SlotId(slot), incarnation: Incarnation(1) };
-    Lease::child(parent, Arc::new(Control::new(child, port.clone(), None, false)))
+    Hold::first(Arc::new(Control::new(child, port.clone(), parent.clone(), false))).into()
 }
 
-/// The ends that were reported, in order.
-fn reported(port: &Port) -> Vec<(u64, ExitReason)> {
+/// Whose ends were reported, in order.
+fn reported(port: &Port) -> Vec<u64> {
     std::iter::from_fn(|| port.inbox.try_pop())
         .map(|message| match message {
-            Message::Ended { slot, end: End::Exited(reason), .. } => (slot.0, reason),
+            Message::Ended { slot, .. } => slot.0,
             _ => panic!("a lease reports an end"),
         })
         .collect()
@@ -60,10 +60,11 @@ fn the_last_holder_reports_once() {
     every(1_000_000, || {
         let port = Port::new(None);
         let lease = child_of(&Lease::root(), &port, 1);
+        let control = lease.control().unwrap().clone();
         let task = thread::spawn({
-            let lease = lease.clone();
+            let (lease, control) = (lease.clone(), control.clone());
             move || {
-                lease.set_end(End::Exited(ExitReason::Normal));
+                control.set_end(End::Exited(ExitReason::Normal));
                 let_go(lease);
             }
         });
@@ -75,7 +76,8 @@ fn the_last_holder_reports_once() {
         let_go(lease);
         task.join().unwrap();
         closure.join().unwrap();
-        assert!(matches!(reported(&port)[..], [(1, ExitReason::Normal)]));
+        assert_eq!(reported(&port), [1]);
+        assert!(matches!(control.take_end(), End::Exited(ExitReason::Normal)));
     });
 }
 
@@ -86,6 +88,7 @@ fn what_is_tied_goes_before_the_report() {
         let port = Port::new(None);
         let alive = Arc::new(AtomicUsize::new(0));
         let lease = child_of(&Lease::root(), &port, 1);
+        let control = lease.control().unwrap().clone();
         lease.tie(Tied::new(&alive, &port));
         let others = [(); 2].map(|()| {
             let (lease, alive, port) = (lease.clone(), alive.clone(), port.clone());
@@ -97,7 +100,8 @@ fn what_is_tied_goes_before_the_report() {
         let_go(lease);
         others.into_iter().for_each(|other| other.join().unwrap());
         assert_eq!(alive.load(Ordering::SeqCst), 0);
-        assert!(matches!(reported(&port)[..], [(1, ExitReason::Killed)]), "what is not said is a kill");
+        assert_eq!(reported(&port), [1]);
+        assert!(matches!(control.take_end(), End::Exited(ExitReason::Killed)), "what is not said is a kill");
     });
 }
 
@@ -137,7 +141,7 @@ fn a_child_holds_its_parent() {
         let others = children.map(|child| thread::spawn(move || let_go(child)));
         let_go(parent);
         others.into_iter().for_each(|other| other.join().unwrap());
-        let order: Vec<u64> = reported(&port).into_iter().map(|(slot, _)| slot).collect();
+        let order = reported(&port);
         assert!(order == [2, 3, 1] || order == [3, 2, 1], "{order:?}");
     });
 }

@@ -1,6 +1,6 @@
 //! What stands in for locks, tasks and clocks when the interleavings are run, under shuttle.
 //!
-//! - `Semaphore`, `SetOnce` and `oneshot` are tokio's own. They need no runtime and never block a thread, so each operation is
+//! - `Semaphore`, `SetOnce`, `Notify` and `oneshot` are tokio's own. They need no runtime and never block a thread, so each operation is
 //!   one step, and all that is added is a point before it at which shuttle may switch tasks. That each operation is atomic is taken
 //!   from tokio, which checks them with loom itself.
 //! - `Mutex`, tasks and task-locals are shuttle's.
@@ -106,6 +106,21 @@ impl<T> SetOnce<T> {
     pub(crate) async fn wait(&self) -> &T {
         point();
         self.0.wait().await
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Notify(tokio::sync::Notify);
+
+impl Notify {
+    pub(crate) fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+        point();
+        self.0.notified()
+    }
+
+    pub(crate) fn notify_waiters(&self) {
+        point();
+        self.0.notify_waiters();
     }
 }
 

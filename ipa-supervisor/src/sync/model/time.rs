@@ -55,7 +55,22 @@ pub(crate) fn advance(duration: Duration) {
     sleepers.into_iter().for_each(Waker::wake);
 }
 
-pub(crate) async fn sleep_until(deadline: Instant) {
+/// A wait for the clock.
+pub(crate) struct Sleep(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep(Box::pin(slept(deadline)))
+}
+
+async fn slept(deadline: Instant) {
     poll_fn(|cx| {
         point();
         CLOCK.with_borrow_mut(|clock| {
