@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::sync::Mutex;
 use crate::{
     BoxError, ChildSpec, ExitReason, Flow, Restart, Server, ServerContext, Settings, StopMode, Supervisor,
 };

@@ -77,8 +77,15 @@ pub(crate) struct Elapsed;
 
 /// As `tokio::time::timeout`: what is ready in time counts, even at the last moment.
 pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match Instant::now().checked_add(duration) {
+        Some(deadline) => timeout_at(deadline, future).await,
+        None => Ok(future.await),
+    }
+}
+
+/// As `tokio::time::timeout_at`.
+pub(crate) async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let Some(deadline) = Instant::now().checked_add(duration) else { return Ok(future.await) };
     let mut late = pin!(sleep_until(deadline));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
