@@ -1,5 +1,6 @@
 //! The way to a mailbox server, across its restarts: calls, casts, and the mailbox of the incarnation of the moment.
 
+use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -14,6 +15,7 @@ use tokio::task::Id;
 
 use crate::inbox::{Closed, Inbox, Refused, places};
 use crate::log;
+use crate::ports::{Holds, Published};
 use crate::sync::oneshot;
 use crate::sync::time::{self, Instant};
 
@@ -196,6 +198,18 @@ async fn twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
+impl<M: Send + 'static> Holds for Route<M> {
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Address<M>>()
+    }
+
+    fn give(self: Arc<Self>, wanted: &mut dyn Any) {
+        if let Some(wanted) = wanted.downcast_mut() {
+            *wanted = Some(Address(self));
+        }
+    }
+}
+
 impl<M> Clone for Address<M> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -287,6 +301,11 @@ impl<M: Send + 'static> Reader<M> {
 
     pub(crate) fn address(&self) -> Address<M> {
         Address(self.0.clone())
+    }
+
+    /// The address, to be published.
+    pub(crate) fn published(&self) -> Published {
+        Published::shared(self.0.clone())
     }
 
     /// Opens the mailbox, new and empty. It is read on the current task.

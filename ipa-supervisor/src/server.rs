@@ -168,7 +168,9 @@ impl<S: Server> Child for Served<S> {
         let ready = self.server.init(self.cx.insert(own)).await?;
         if ready == Init::Ready {
             reader.open();
-            cx.publish(reader.address());
+            if let Some(entry) = cx.control().entry() {
+                entry.publish(reader.published());
+            }
         }
         Ok(ready)
     }

@@ -164,3 +164,134 @@ async fn a_cooperative_server_finishes_its_message() {
     assert_eq!(*handled.lock(), [1, 0]);
     assert_eq!(address.dropped_casts(), 1);
 }
+
+/// A published address is found by its type and by no other, and named by it in errors.
+#[test]
+fn a_published_address_is_the_address() {
+    let address = Address::<Msg>::new(Mailbox::default());
+    let published = Reader::new(&address).published();
+    let found = published.get::<Address<Msg>>().unwrap();
+    assert!(Arc::ptr_eq(&found.0, &address.0));
+    assert!(published.get::<Address<u32>>().is_none());
+    assert!(published.get::<u32>().is_none());
+    assert_eq!(published.type_name(), std::any::type_name::<Address<Msg>>());
+    assert_eq!(Published::new(7_u32).get::<u32>(), Some(7));
+    assert!(Published::new(7_u32).get::<Address<Msg>>().is_none());
+}
+
+fn opened(address: &Address<u32>) -> Reader<u32> {
+    let reader = Reader::new(address);
+    reader.open();
+    reader
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut task::Context::from_waker(task::Waker::noop()))
+}
+
+/// Who stands in line for a place of one incarnation, even one that has got it, does not get into the mailbox of the next.
+#[test]
+fn who_waits_for_a_place_is_not_let_in_by_the_next_incarnation() {
+    for has_got_it in [false, true] {
+        let address = Address::new(Mailbox { capacity: 1, when_full: WhenFull::Wait });
+        let reader = opened(&address);
+        assert!(poll(pin!(address.cast(1))).is_ready());
+        let (mut first, mut second) = (pin!(address.cast(2)), pin!(address.cast(3)));
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        if has_got_it {
+            let taken = reader.poll_next(&task::Context::from_waker(task::Waker::noop()));
+            assert_eq!(taken, Poll::Ready(1));
+        }
+        drop(reader);
+        assert_eq!(address.dropped_casts(), u64::from(!has_got_it));
+        let reader = opened(&address);
+        assert!(matches!(poll(first.as_mut()), Poll::Ready(Err(CastError::Gone(2)))));
+        assert!(matches!(poll(second.as_mut()), Poll::Ready(Err(CastError::Gone(3)))));
+        // The next one's places are all there, and its line is a new one.
+        assert!(poll(pin!(address.cast(4))).is_ready());
+        let mut waiting = pin!(address.cast(5));
+        assert!(poll(waiting.as_mut()).is_pending());
+        let cx = task::Context::from_waker(task::Waker::noop());
+        assert_eq!(reader.poll_next(&cx), Poll::Ready(4));
+        assert!(matches!(poll(waiting), Poll::Ready(Ok(()))));
+        assert_eq!(reader.poll_next(&cx), Poll::Ready(5));
+        assert_eq!(reader.poll_next(&cx), Poll::Pending);
+    }
+}
+
+/// Whoever leaves the line of an incarnation that has ended leaves the next one's alone.
+#[test]
+fn leaving_an_old_line_changes_nothing_in_the_new_one() {
+    let address = Address::new(Mailbox { capacity: 1, when_full: WhenFull::Wait });
+    let reader = opened(&address);
+    assert!(poll(pin!(address.cast(1))).is_ready());
+    let mut old = Box::pin(address.cast(2));
+    assert!(poll(old.as_mut()).is_pending());
+    drop(reader);
+    let reader = opened(&address);
+    assert!(poll(pin!(address.cast(3))).is_ready());
+    let mut new = pin!(address.cast(4));
+    assert!(poll(new.as_mut()).is_pending());
+    drop(old);
+    let cx = task::Context::from_waker(task::Waker::noop());
+    assert_eq!(reader.poll_next(&cx), Poll::Ready(3));
+    let mut last = pin!(address.cast(5));
+    assert!(poll(last.as_mut()).is_pending(), "the place is that of who stands in line");
+    assert!(matches!(poll(new), Poll::Ready(Ok(()))));
+}
+
+/// A mailbox that is closed keeps neither its reader's task nor a buffer.
+#[test]
+fn a_closed_mailbox_keeps_no_waker() {
+    struct Task;
+    impl task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let task = Arc::new(Task);
+    let waker = task::Waker::from(task.clone());
+    let address = Address::<u32>::new(Mailbox::default());
+    let reader = opened(&address);
+    assert!(reader.poll_next(&task::Context::from_waker(&waker)).is_pending());
+    assert_eq!(Arc::strong_count(&task), 3, "here, in the waker, in the mailbox");
+    drop(reader);
+    assert_eq!(Arc::strong_count(&task), 2);
+}
+
+/// What an idle server holds for its life; more is paid for by each.
+#[cfg(not(ipa_interleavings))]
+#[test]
+fn an_idle_mailbox_is_small() {
+    // With the counts of the Arc around it.
+    assert!(size_of::<Route<u64>>() + 2 * size_of::<usize>() <= 120);
+}
+
+/// The deadline counts from the call, not from the moment at which it begins to wait for it.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_counts_from_the_call() {
+    let address = Address::<Reply<u32>>::new(Mailbox::default());
+    let reader = Reader::new(&address);
+    reader.open();
+    let begun = Instant::now();
+    let mut call = pin!(address.call(|reply| reply));
+    assert!(poll(call.as_mut()).is_pending());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(call.await, Err(CallError::TimedOut(Duration::from_secs(5))));
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+}
+
+/// An answer that is there counts, though the deadline has passed since the call last looked.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_is_in_time() {
+    let address = Address::<Reply<u32>>::new(Mailbox::default());
+    let reader = Reader::new(&address);
+    reader.open();
+    let mut call = pin!(address.call_within(Duration::from_secs(1), |reply| reply));
+    assert!(poll(call.as_mut()).is_pending());
+    let Poll::Ready(reply) = reader.poll_next(&task::Context::from_waker(task::Waker::noop())) else {
+        panic!("the call is queued")
+    };
+    reply.send(7);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(call.await, Ok(7));
+}
