@@ -83,7 +83,8 @@ impl<M: Send + 'static> Address<M> {
         Self(Arc::new(Route { inbox, capacity, when_full, dropped_casts }))
     }
 
-    /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message.
+    /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message; it is called
+    /// whether the server is up or not.
     ///
     /// # Errors
     ///

@@ -295,3 +295,56 @@ async fn an_answer_that_is_there_is_in_time() {
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(call.await, Ok(7));
 }
+
+/// Each incarnation has all the places of the mailbox, and no more, however many the last one had left.
+#[test]
+fn each_incarnation_has_all_places() {
+    let address = Address::new(Mailbox { capacity: 2, when_full: WhenFull::Wait });
+    for handled in 0..=2 {
+        let reader = opened(&address);
+        assert!(poll(pin!(address.cast(1))).is_ready());
+        assert!(poll(pin!(address.cast(2))).is_ready());
+        assert!(poll(pin!(address.cast(3))).is_pending());
+        for _ in 0..handled {
+            assert!(reader.poll_next(&task::Context::from_waker(task::Waker::noop())).is_ready());
+        }
+    }
+    assert_eq!(address.dropped_casts(), 2 + 1);
+}
+
+/// A stop that comes when `init` is done and `run` has not begun: the mailbox is closed before `terminate` all the same.
+#[cfg(not(ipa_interleavings))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_before_the_run_closes_the_mailbox() {
+    struct Late(Arc<Mutex<Vec<bool>>>, Arc<tokio::sync::Notify>);
+    #[async_trait]
+    impl Server for Late {
+        type Message = u32;
+        async fn init(&mut self, cx: &mut ServerContext<u32>) -> Result<crate::Init, BoxError> {
+            self.1.notify_one();
+            // Within one poll, so that nobody sees the stop before this is done.
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(cx.stopped()));
+            Ok(crate::Init::Ready)
+        }
+        async fn handle(&mut self, _message: u32, _cx: &mut ServerContext<u32>) -> Result<Flow, BoxError> {
+            unreachable!("nothing is sent")
+        }
+        async fn terminate(&mut self, cx: &mut ServerContext<u32>, _reason: &ExitReason) {
+            self.0.lock().push(cx.address().is_up());
+        }
+    }
+    let up = Arc::new(Mutex::new(Vec::new()));
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let (spec, _address) = ChildSpec::server("late", {
+        let (up, begun) = (up.clone(), begun.clone());
+        move || Late(up.clone(), begun.clone())
+    });
+    let supervisor = Supervisor::builder().start().await.unwrap();
+    let stop = async {
+        begun.notified().await;
+        supervisor.terminate_child("late").await
+    };
+    let (_started, stopped) = tokio::join!(supervisor.start_child(spec), stop);
+    stopped.unwrap();
+    assert_eq!(*up.lock(), [false]);
+}

@@ -2,9 +2,11 @@
 //!
 //! The mailboxes are the real ones, put up and taken down as `server.rs` does it; the servers are a few lines, here.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use shuttle::future::{block_on, spawn};
 
@@ -128,6 +130,32 @@ fn a_waiter_for_a_place_is_told() {
             }
             assert_eq!(handled.calls.load(Ordering::SeqCst), answered);
             assert_eq!(address.dropped_casts(), 1, "the cast was in the old mailbox");
+        });
+    });
+}
+
+/// Who has just got a place in the old mailbox does not come into the new one with it: that would hold one more than it may.
+#[test]
+fn a_place_is_not_carried_over() {
+    many(|| {
+        block_on(async {
+            let address = address(1);
+            let open = opened(&address);
+            address.cast(Msg::Cast).await.unwrap();
+            let waiter = spawn({
+                let address = address.clone();
+                async move { address.cast(Msg::Cast).await.is_ok() }
+            });
+            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx))).await;
+            assert!(matches!(taken, Poll::Ready(Msg::Cast)));
+            drop(open);
+            let next = opened(&address);
+            let queued = waiter.await.unwrap();
+            let mut more = pin!(address.cast(Msg::Cast));
+            let another = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx).is_ready())).await;
+            let into_this_one = u64::from(queued) - address.dropped_casts();
+            assert_eq!(another, into_this_one == 0, "there is one place");
+            drop(next);
         });
     });
 }
