@@ -1,6 +1,9 @@
 //! The way to a mailbox server, across its restarts: calls, casts, and the mailbox of the incarnation of the moment.
 
+use std::any::Any;
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll};
@@ -8,10 +11,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::task::Id;
 
-use crate::inbox::{Closed, Inbox, Refused};
+use crate::inbox::{Closed, Inbox, Refused, places};
 use crate::log;
-use crate::sync::{Mutex, oneshot, time};
+use crate::ports::{Holds, Published};
+use crate::sync::oneshot;
+use crate::sync::time::{self, Instant};
 
 /// How a server's mailbox is bounded.
 ///
@@ -26,7 +32,7 @@ use crate::sync::{Mutex, oneshot, time};
 #[serde(default, deny_unknown_fields)]
 pub struct Mailbox {
     /// How many calls and casts may be queued. Default: 1024. An idle mailbox allocates nothing for them. Zero takes nothing
-    /// but infos.
+    /// but infos; more than `u32::MAX` is `u32::MAX`.
     pub capacity: usize,
     /// What happens to a call or cast that finds it full. Default: it waits.
     pub when_full: WhenFull,
@@ -54,16 +60,12 @@ pub enum WhenFull {
 /// While the server is not up (not yet, between two incarnations, not any more) messages are refused with `Gone`, at once.
 pub struct Address<M>(Arc<Route<M>>);
 
+/// With the mailbox in it, which each incarnation opens and closes.
 struct Route<M> {
-    mailbox: Mailbox,
-    current: Mutex<Option<Open<M>>>,
+    inbox: Inbox<Envelope<M>, 1>,
+    capacity: u32,
+    when_full: WhenFull,
     dropped_casts: AtomicU64,
-}
-
-/// An incarnation's mailbox, and the task that reads it.
-struct Open<M> {
-    inbox: Arc<Inbox<Envelope<M>, 1>>,
-    task: Option<tokio::task::Id>,
 }
 
 struct Envelope<M> {
@@ -76,10 +78,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<M: Send + 'static> Address<M> {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
-        Self(Arc::new(Route { mailbox, current: Mutex::new(None), dropped_casts: AtomicU64::new(0) }))
+        let Mailbox { capacity, when_full } = mailbox;
+        let (inbox, capacity, dropped_casts) = (Inbox::closed(), places(capacity), AtomicU64::new(0));
+        Self(Arc::new(Route { inbox, capacity, when_full, dropped_casts }))
     }
 
-    /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message.
+    /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message; it is called
+    /// whether the server is up or not.
     ///
     /// # Errors
     ///
@@ -103,20 +108,28 @@ impl<M: Send + 'static> Address<M> {
         timeout: Duration,
         message: impl FnOnce(Reply<T>) -> M,
     ) -> Result<T, CallError> {
-        let Open { inbox, task } = self.open().ok_or(CallError::Gone)?;
-        if task.is_some() && task == tokio::task::try_id() {
-            return Err(CallError::WouldDeadlock);
-        }
+        // From here, though it is not looked at before it has to be.
+        let deadline = Instant::now().checked_add(timeout);
         let (reply, answer) = oneshot::channel();
         let envelope = Envelope { message: message(Reply(reply)), cast: false };
-        let asked = async {
-            self.post(&inbox, envelope).await.map_err(|refused| match refused {
+        let mut asked = pin!(async {
+            self.post(envelope, tokio::task::try_id()).await.map_err(|refused| match refused {
                 Refused::Closed(_) => CallError::Gone,
                 Refused::Full(_) => CallError::Full,
+                Refused::Own(_) => CallError::WouldDeadlock,
             })?;
             answer.await.map_err(|_| CallError::Gone)
-        };
-        time::timeout(timeout, asked).await.unwrap_or(Err(CallError::TimedOut(timeout)))
+        });
+        // The server is let go on once before a timer is set, which would be half of what most calls cost.
+        if let Some(answered) = twice(asked.as_mut()).await {
+            return answered;
+        }
+        match deadline {
+            Some(deadline) => {
+                time::timeout_at(deadline, asked).await.unwrap_or(Err(CallError::TimedOut(timeout)))
+            }
+            None => asked.await,
+        }
     }
 
     /// Sends, without an answer. `Ok` says that it is queued; if the server ends before it gets there, the message is dropped
@@ -130,9 +143,9 @@ impl<M: Send + 'static> Address<M> {
     ///
     /// Dropped before it returns, nothing was sent.
     pub async fn cast(&self, message: M) -> Result<(), CastError<M>> {
-        let Some(Open { inbox, .. }) = self.open() else { return Err(CastError::Gone(message)) };
-        self.post(&inbox, Envelope { message, cast: true }).await.map_err(|refused| match refused {
-            Refused::Closed(envelope) => CastError::Gone(envelope.message),
+        self.post(Envelope { message, cast: true }, None).await.map_err(|refused| match refused {
+            // A cast waits for nobody.
+            Refused::Closed(envelope) | Refused::Own(envelope) => CastError::Gone(envelope.message),
             Refused::Full(envelope) => CastError::Full(envelope.message),
         })
     }
@@ -143,15 +156,15 @@ impl<M: Send + 'static> Address<M> {
     ///
     /// [`CastError::Gone`], with the message.
     pub fn info(&self, message: M) -> Result<(), CastError<M>> {
-        let Some(Open { inbox, .. }) = self.open() else { return Err(CastError::Gone(message)) };
-        inbox
+        self.0
+            .inbox
             .push(0, Envelope { message, cast: true })
             .map_err(|Closed(envelope)| CastError::Gone(envelope.message))
     }
 
     /// Whether a server is up behind this address.
     pub fn is_up(&self) -> bool {
-        self.0.current.lock().is_some()
+        !self.0.inbox.is_closed()
     }
 
     /// How many casts and infos were queued and never handled, because their incarnation ended first.
@@ -159,21 +172,41 @@ impl<M: Send + 'static> Address<M> {
         self.0.dropped_casts.load(Ordering::Relaxed)
     }
 
-    fn open(&self) -> Option<Open<M>> {
-        let current = self.0.current.lock();
-        current.as_ref().map(|open| Open { inbox: open.inbox.clone(), task: open.task })
+    async fn post(&self, envelope: Envelope<M>, asker: Option<Id>) -> Result<(), Refused<Envelope<M>>> {
+        let route = &*self.0;
+        match route.inbox.try_push_bounded(0, envelope, asker) {
+            Err(Refused::Full(envelope)) if route.when_full == WhenFull::Wait => {
+                let pushed = route.inbox.push_in_turn(0, envelope).await;
+                pushed.map_err(|Closed(envelope)| Refused::Closed(envelope))
+            }
+            pushed => pushed,
+        }
+    }
+}
+
+/// Polls now, and again when whoever else is ready has been polled.
+async fn twice<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut again = false;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if again => Poll::Ready(None),
+        Poll::Pending => {
+            again = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+impl<M: Send + 'static> Holds for Route<M> {
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Address<M>>()
     }
 
-    async fn post(
-        &self,
-        inbox: &Inbox<Envelope<M>, 1>,
-        envelope: Envelope<M>,
-    ) -> Result<(), Refused<Envelope<M>>> {
-        match self.0.mailbox.when_full {
-            WhenFull::Wait => {
-                inbox.push_bounded(0, envelope).await.map_err(|Closed(envelope)| Refused::Closed(envelope))
-            }
-            WhenFull::Refuse => inbox.try_push_bounded(0, envelope),
+    fn give(self: Arc<Self>, wanted: &mut dyn Any) {
+        if let Some(wanted) = wanted.downcast_mut() {
+            *wanted = Some(Address(self));
         }
     }
 }
@@ -186,7 +219,7 @@ impl<M> Clone for Address<M> {
 
 impl<M> fmt::Debug for Address<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address").field("up", &self.0.current.lock().is_some()).finish_non_exhaustive()
+        f.debug_struct("Address").field("up", &!self.0.inbox.is_closed()).finish_non_exhaustive()
     }
 }
 
@@ -255,37 +288,43 @@ impl<M> fmt::Debug for CastError<M> {
     }
 }
 
-/// An incarnation's mailbox, open as long as this lives.
-pub(crate) struct Opened<M> {
-    inbox: Arc<Inbox<Envelope<M>, 1>>,
-    route: Arc<Route<M>>,
-}
+/// The reading end of a mailbox, which is closed when this is dropped. One for each incarnation.
+///
+/// There is one at a time: it goes before its incarnation's context, with whose lease the incarnation ends, and the next one begins
+/// after that.
+pub(crate) struct Reader<M>(Arc<Route<M>>);
 
-impl<M: Send + 'static> Opened<M> {
+impl<M: Send + 'static> Reader<M> {
+    /// The mailbox is not open yet.
     pub(crate) fn new(address: &Address<M>) -> Self {
-        let inbox = Arc::new(Inbox::new(address.0.mailbox.capacity));
-        let open = Open { inbox: inbox.clone(), task: tokio::task::try_id() };
-        // An earlier incarnation's mailbox was closed and taken out when its run was over.
-        *address.0.current.lock() = Some(open);
-        Self { inbox, route: address.0.clone() }
+        Self(address.0.clone())
+    }
+
+    pub(crate) fn address(&self) -> Address<M> {
+        Address(self.0.clone())
+    }
+
+    /// The address, to be published.
+    pub(crate) fn published(&self) -> Published {
+        Published::shared(self.0.clone())
+    }
+
+    /// Opens the mailbox, new and empty. It is read on the current task.
+    pub(crate) fn open(&self) {
+        self.0.inbox.open(self.0.capacity);
     }
 
     /// Takes the next message, when there is one. Cancel safe.
     pub(crate) fn poll_next(&self, cx: &task::Context<'_>) -> Poll<M> {
-        self.inbox.poll_pop(cx).map(|envelope| envelope.message)
+        self.0.inbox.poll_pop(cx).map(|envelope| envelope.message)
     }
 }
 
-impl<M> Drop for Opened<M> {
+impl<M> Drop for Reader<M> {
     fn drop(&mut self) {
-        let mut current = self.route.current.lock();
-        let ours = current.as_ref().is_some_and(|open| Arc::ptr_eq(&open.inbox, &self.inbox));
-        let gone = if ours { current.take() } else { None };
-        drop(current);
-        drop(gone);
-        let left = self.inbox.close();
+        let left = self.0.inbox.close();
         let casts = left.iter().filter(|envelope| envelope.cast).count();
-        self.route.dropped_casts.fetch_add(casts as u64, Ordering::Relaxed);
+        self.0.dropped_casts.fetch_add(casts as u64, Ordering::Relaxed);
         // Callers who waited in it are told now. Their messages are foreign: no lock is held, and a panic in the drop of one must
         // not meet the panic of the server's that this may be the unwinding of.
         for envelope in left {

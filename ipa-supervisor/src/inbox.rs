@@ -5,19 +5,22 @@
 //! each allocate a block of 32 slots per supervisor. And an idle mailbox must cost next to nothing, as there is one per child: an
 //! empty lane allocates nothing.
 //!
+//! A supervisor's is open from the start and closed once. A mailbox is opened and closed for each incarnation of its server, and what
+//! was in it for one, callers in line included, is never seen by the next: each has a line of its own.
+//!
 //! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::task::{self, Poll, Waker};
+
+use tokio::task::Id;
 
 use crate::sync::{Mutex, Semaphore};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
 pub(crate) struct Inbox<T, const LANES: usize> {
     lanes: Mutex<Lanes<T, LANES>>,
-    /// The line of callers who wait for a place. Most inboxes never have one.
-    line: OnceLock<Box<Semaphore>>,
 }
 
 struct Lanes<T, const LANES: usize> {
@@ -26,9 +29,18 @@ struct Lanes<T, const LANES: usize> {
     /// The reader, while it waits. Here rather than in a `Notify`, which would cost each waiting reader a place in a list, and each
     /// item more than the lock.
     reader: Option<Waker>,
+    /// The task that reads it, if it was opened on one.
+    task: Option<Id>,
     /// Places that are free, as long as nobody stands in line; from then on they are handed out there.
-    free: usize,
-    in_line: usize,
+    free: u32,
+    /// Most inboxes never have one. The next opening begins without.
+    line: Option<Line>,
+}
+
+/// The line of callers who wait for a place.
+struct Line {
+    places: Arc<Semaphore>,
+    waiting: usize,
 }
 
 struct Item<T> {
@@ -39,7 +51,8 @@ struct Item<T> {
 
 struct Taken<T> {
     value: T,
-    place_for_line: bool,
+    /// The line to which its place goes.
+    line: Option<Arc<Semaphore>>,
 }
 
 impl<T, const LANES: usize> Lanes<T, LANES> {
@@ -49,16 +62,22 @@ impl<T, const LANES: usize> Lanes<T, LANES> {
         if queue.is_empty() && queue.capacity() > KEEP {
             *queue = VecDeque::new();
         }
-        let place_for_line = bounded && self.in_line > 0;
-        self.free += usize::from(bounded && !place_for_line);
-        Some(Taken { value, place_for_line })
+        let line = self.line.as_ref().filter(|line| bounded && line.waiting > 0);
+        let line = line.map(|line| line.places.clone());
+        self.free += u32::from(bounded && line.is_none());
+        Some(Taken { value, line })
+    }
+
+    /// The line, if it is still that of this opening.
+    fn own_line(&mut self, places: &Arc<Semaphore>) -> Option<&mut Line> {
+        self.line.as_mut().filter(|line| Arc::ptr_eq(&line.places, places))
     }
 }
 
 /// A caller's turn in the line; dropped, the caller is out of it.
 struct Turn<'a, T, const LANES: usize> {
     inbox: &'a Inbox<T, LANES>,
-    line: &'a Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
@@ -69,19 +88,22 @@ impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
         if lanes.closed {
             return None;
         }
-        let line = &**inbox.line.get_or_init(|| Box::new(Semaphore::new(0)));
-        lanes.in_line += 1;
         // Freed since the caller looked: theirs, or that of whoever is first.
         let freed = std::mem::take(&mut lanes.free);
+        let line = lanes.line.get_or_insert_with(|| Line { places: Arc::new(Semaphore::new(0)), waiting: 0 });
+        line.waiting += 1;
+        let places = line.places.clone();
         drop(lanes);
-        line.add_permits(freed);
-        Some(Self { inbox, line })
+        places.add_permits(freed as usize);
+        Some(Self { inbox, places })
     }
 }
 
 impl<T, const LANES: usize> Drop for Turn<'_, T, LANES> {
     fn drop(&mut self) {
-        self.inbox.lanes.lock().in_line -= 1;
+        if let Some(line) = self.inbox.lanes.lock().own_line(&self.places) {
+            line.waiting -= 1;
+        }
     }
 }
 
@@ -100,61 +122,97 @@ pub(crate) struct Closed<T>(pub(crate) T);
 pub(crate) enum Refused<T> {
     Closed(T),
     Full(T),
+    /// Whoever asks would wait for itself.
+    Own(T),
 }
 
 /// Beyond this, an emptied lane gives its buffer back: a burst should not be paid for for ever.
 const KEEP: usize = 64;
 
+/// As many places as can be counted.
+pub(crate) fn places(wanted: usize) -> u32 {
+    u32::try_from(wanted.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
+}
+
 impl<T, const LANES: usize> Inbox<T, LANES> {
-    /// An inbox with `places` for what is pushed by [`push_bounded`](Self::push_bounded).
-    pub(crate) fn new(places: usize) -> Self {
+    /// An open inbox with places for what is pushed by [`push_bounded`](Self::push_bounded).
+    pub(crate) fn new(wanted: usize) -> Self {
+        let inbox = Self::closed();
+        inbox.open(places(wanted));
+        inbox
+    }
+
+    /// An inbox that is yet to be opened.
+    pub(crate) fn closed() -> Self {
         Self {
             lanes: Mutex::new(Lanes {
                 queues: std::array::from_fn(|_| VecDeque::new()),
-                closed: false,
+                closed: true,
                 reader: None,
-                free: places.min(Semaphore::MAX_PERMITS),
-                in_line: 0,
+                task: None,
+                free: 0,
+                line: None,
             }),
-            line: OnceLock::new(),
         }
+    }
+
+    /// Opens what is closed. It is read on the current task.
+    pub(crate) fn open(&self, places: u32) {
+        let task = tokio::task::try_id();
+        let mut lanes = self.lanes.lock();
+        debug_assert!(lanes.closed, "a mailbox has one reader at a time");
+        lanes.closed = false;
+        lanes.task = task;
+        lanes.free = places;
     }
 
     /// Appends to a lane without waiting and without bound: for reports, which must never wait.
     pub(crate) fn push(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
-        self.insert(lane, Item { value, bounded: false })
+        self.insert(lane, Item { value, bounded: false }, None)
     }
 
     /// Appends to a lane when there is a place for it. Cancel safe: dropped before it returns, nothing was appended.
     pub(crate) async fn push_bounded(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
-        let value = match self.try_push_bounded(lane, value) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Closed(value)) => return Err(Closed(value)),
-            Err(Refused::Full(value)) => value,
-        };
+        match self.try_push_bounded(lane, value, None) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed(value) | Refused::Own(value)) => Err(Closed(value)),
+            Err(Refused::Full(value)) => self.push_in_turn(lane, value).await,
+        }
+    }
+
+    /// Stands in line for a place, then appends. Cancel safe, as [`push_bounded`](Self::push_bounded).
+    pub(crate) async fn push_in_turn(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
         let Some(turn) = Turn::take(self) else { return Err(Closed(value)) };
-        match turn.line.acquire().await {
+        match turn.places.acquire().await {
             Ok(place) => {
                 // The place is given back when the item is taken out.
                 place.forget();
-                self.insert(lane, Item { value, bounded: true })
+                self.insert(lane, Item { value, bounded: true }, Some(&turn.places))
             }
             Err(_closed) => Err(Closed(value)),
         }
     }
 
-    /// Appends to a lane if there is a place for it now.
-    pub(crate) fn try_push_bounded(&self, lane: usize, value: T) -> Result<(), Refused<T>> {
+    /// Appends to a lane if there is a place for it now. `asker` is the task that is going to wait for what comes of it.
+    pub(crate) fn try_push_bounded(
+        &self,
+        lane: usize,
+        value: T,
+        asker: Option<Id>,
+    ) -> Result<(), Refused<T>> {
         let item = Item { value, bounded: true };
         let reader = {
             let mut lanes = self.lanes.lock();
             if lanes.closed {
                 return Err(Refused::Closed(item.value));
             }
+            if asker.is_some() && asker == lanes.task {
+                return Err(Refused::Own(item.value));
+            }
             if lanes.free > 0 {
                 lanes.free -= 1;
             } else {
-                match self.line.get().map(|line| line.try_acquire()) {
+                match lanes.line.as_ref().map(|line| line.places.try_acquire()) {
                     // One that was handed out there, and nobody stood there any more.
                     Some(Ok(place)) => place.forget(),
                     _ => return Err(Refused::Full(item.value)),
@@ -167,10 +225,11 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         Ok(())
     }
 
-    fn insert(&self, lane: usize, item: Item<T>) -> Result<(), Closed<T>> {
+    /// `line`: the one in which the item's place was got. A place is one of its own opening.
+    fn insert(&self, lane: usize, item: Item<T>, line: Option<&Arc<Semaphore>>) -> Result<(), Closed<T>> {
         let reader = {
             let mut lanes = self.lanes.lock();
-            if lanes.closed {
+            if lanes.closed || line.is_some_and(|line| lanes.own_line(line).is_none()) {
                 return Err(Closed(item.value));
             }
             lanes.queues[lane].push_back(item);
@@ -183,7 +242,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     /// Takes the next item: of the lowest lane that has one, the oldest.
     pub(crate) fn try_pop(&self) -> Option<T> {
         let taken = self.lanes.lock().take_next()?;
-        Some(self.hand_on(taken))
+        Some(Self::hand_on(taken))
     }
 
     /// Takes the next item, or has the reader woken when there is one. For one reader.
@@ -203,7 +262,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             taken
         };
         drop(reader);
-        taken.map_or(Poll::Pending, |taken| Poll::Ready(self.hand_on(taken)))
+        taken.map_or(Poll::Pending, |taken| Poll::Ready(Self::hand_on(taken)))
     }
 
     /// Waits for the next item.
@@ -213,25 +272,27 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     }
 
     /// Gives the place of an item that was taken out to the first in line, if it is theirs.
-    fn hand_on(&self, taken: Taken<T>) -> T {
-        if taken.place_for_line
-            && let Some(line) = self.line.get()
-        {
+    fn hand_on(taken: Taken<T>) -> T {
+        if let Some(line) = taken.line {
             // Whoever was the last in line may have left it by now: then the next one to come finds it there.
             line.add_permits(1);
         }
         taken.value
     }
 
-    /// Refuses everything from now on and hands back what was still queued, in the order it would have been read.
+    /// Refuses everything from now on, until it is opened again, and hands back what was still queued, in the order it would have been
+    /// read.
     pub(crate) fn close(&self) -> Vec<T> {
-        let left = {
+        let (left, line, reader) = {
             let mut lanes = self.lanes.lock();
             lanes.closed = true;
-            std::mem::replace(&mut lanes.queues, std::array::from_fn(|_| VecDeque::new()))
+            let left = std::mem::replace(&mut lanes.queues, std::array::from_fn(|_| VecDeque::new()));
+            // Not kept: a waker keeps a task from being freed.
+            (left, lanes.line.take(), lanes.reader.take())
         };
-        if let Some(line) = self.line.get() {
-            line.close();
+        drop(reader);
+        if let Some(line) = line {
+            line.places.close();
         }
         left.into_iter().flatten().map(|item| item.value).collect()
     }
@@ -261,7 +322,7 @@ mod tests {
     async fn a_full_inbox_makes_callers_wait_and_never_reports() {
         let inbox: Inbox<u32, 3> = Inbox::new(1);
         inbox.push_bounded(2, 1).await.unwrap();
-        assert!(matches!(inbox.try_push_bounded(2, 2), Err(Refused::Full(2))));
+        assert!(matches!(inbox.try_push_bounded(2, 2, None), Err(Refused::Full(2))));
         let mut waiting = std::pin::pin!(inbox.push_bounded(2, 3));
         assert!(futures_poll(waiting.as_mut()).await.is_none(), "no place yet");
         inbox.push(1, 4).unwrap();
@@ -282,7 +343,7 @@ mod tests {
         assert_eq!(inbox.close(), [0, 1]);
         assert!(matches!(waiting.await, Err(Closed(2))));
         assert!(matches!(inbox.push(1, 3), Err(Closed(3))));
-        assert!(matches!(inbox.try_push_bounded(2, 4), Err(Refused::Closed(4))));
+        assert!(matches!(inbox.try_push_bounded(2, 4, None), Err(Refused::Closed(4))));
     }
 
     #[tokio::test]
@@ -292,19 +353,26 @@ mod tests {
         assert_eq!(inbox.try_pop(), Some(1));
         inbox.push_bounded(1, 2).await.unwrap();
         assert!(
-            matches!(inbox.try_push_bounded(1, 3), Err(Refused::Full(3))),
+            matches!(inbox.try_push_bounded(1, 3, None), Err(Refused::Full(3))),
             "the report has made no place"
         );
         {
             let mut waiting = std::pin::pin!(inbox.push_bounded(1, 4));
             assert!(futures_poll(waiting.as_mut()).await.is_none());
             assert_eq!(inbox.try_pop(), Some(2));
-            assert!(matches!(inbox.try_push_bounded(1, 5), Err(Refused::Full(5))), "the place is the line's");
+            assert!(
+                matches!(inbox.try_push_bounded(1, 5, None), Err(Refused::Full(5))),
+                "the place is the line's"
+            );
             waiting.await.unwrap();
         }
         assert_eq!(inbox.try_pop(), Some(4));
         let lanes = inbox.lanes.lock();
-        assert_eq!((lanes.in_line, lanes.free), (0, 1), "nobody stands in line, so the place is anybody's");
+        assert_eq!(
+            (lanes.line.as_ref().unwrap().waiting, lanes.free),
+            (0, 1),
+            "nobody stands in line, so the place is anybody's"
+        );
     }
 
     #[tokio::test]
@@ -316,8 +384,8 @@ mod tests {
             assert!(futures_poll(leaves.as_mut()).await.is_none());
             assert_eq!(inbox.try_pop(), Some(1));
         }
-        assert!(matches!(inbox.try_push_bounded(0, 3), Ok(())));
-        assert!(matches!(inbox.try_push_bounded(0, 4), Err(Refused::Full(4))));
+        assert!(matches!(inbox.try_push_bounded(0, 3, None), Ok(())));
+        assert!(matches!(inbox.try_push_bounded(0, 4, None), Err(Refused::Full(4))));
         assert_eq!(inbox.try_pop(), Some(3));
         assert_eq!(inbox.lanes.lock().free, 1);
     }
@@ -326,8 +394,8 @@ mod tests {
     fn a_place_that_was_freed_on_the_way_to_the_line_is_found_there() {
         let inbox: Inbox<u32, 1> = Inbox::new(2);
         let turn = Turn::take(&inbox).unwrap();
-        let _both = (turn.line.try_acquire().unwrap(), turn.line.try_acquire().unwrap());
-        assert!(turn.line.try_acquire().is_err(), "and no third");
+        let _both = (turn.places.try_acquire().unwrap(), turn.places.try_acquire().unwrap());
+        assert!(turn.places.try_acquire().is_err(), "and no third");
         assert_eq!(inbox.lanes.lock().free, 0);
     }
 

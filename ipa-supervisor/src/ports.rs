@@ -25,14 +25,23 @@ pub trait Entry: Send + Sync + 'static {
 
 /// An address of a type that only the child and those who look for it know.
 #[derive(Clone)]
-pub struct Published(Arc<dyn Named>);
+pub struct Published(Arc<dyn Holds>);
 
-/// A value that knows the name of its type, which a `dyn Any` does not.
-trait Named: Any + Send + Sync {
+/// What an address is kept in.
+pub(crate) trait Holds: Any + Send + Sync {
+    /// The name of the address's type, which a `dyn Any` does not know.
     fn type_name(&self) -> &'static str;
+
+    /// Puts the address into `wanted`, if that is an `Option` of its type. For addresses that are nothing but a pointer to this.
+    fn give(self: Arc<Self>, wanted: &mut dyn Any) {
+        let _ = wanted;
+    }
 }
 
-impl<T: Any + Send + Sync> Named for T {
+/// An address that is kept as it is.
+struct Value<T>(T);
+
+impl<T: Any + Send + Sync> Holds for Value<T> {
     fn type_name(&self) -> &'static str {
         std::any::type_name::<T>()
     }
@@ -41,12 +50,22 @@ impl<T: Any + Send + Sync> Named for T {
 impl Published {
     /// Wraps an address.
     pub fn new<T: Any + Send + Sync>(value: T) -> Self {
-        Self(Arc::new(value))
+        Self(Arc::new(Value(value)))
+    }
+
+    /// What an address points to, for the address: nothing is allocated.
+    pub(crate) fn shared(holder: Arc<dyn Holds>) -> Self {
+        Self(holder)
     }
 
     /// The address, if it is a `T`.
     pub fn get<T: Any + Clone>(&self) -> Option<T> {
-        (&*self.0 as &dyn Any).downcast_ref::<T>().cloned()
+        if let Some(Value(value)) = (&*self.0 as &dyn Any).downcast_ref() {
+            return Some(T::clone(value));
+        }
+        let mut wanted = None::<T>;
+        self.0.clone().give(&mut wanted);
+        wanted
     }
 
     /// The name of the type it is, for error messages.

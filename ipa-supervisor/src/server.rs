@@ -4,13 +4,14 @@
 //! empty, and when its `run` is over, for whatever reason, the mailbox is closed at once, before `terminate`: callers are not
 //! kept waiting for an answer that will not come.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::task::Poll;
 
 use async_trait::async_trait;
 
-use crate::address::{Address, Mailbox, Opened};
+use crate::address::{Address, Mailbox, Reader};
 use crate::child::{Child, Init};
 use crate::context::Context;
 use crate::policy::Settings;
@@ -143,60 +144,78 @@ impl ChildSpec {
         let address = Address::new(mailbox);
         let route = address.clone();
         let spec =
-            Self::new(id, move || Served { server: factory(), address: route.clone(), open: None, cx: None });
+            Self::new(id, move || Served { reader: Some(Reader::new(&route)), server: factory(), cx: None });
         (spec, address)
     }
 }
 
-/// A [`Server`] as a [`Child`].
+const OUT_OF_ORDER: &str = "a server was run before its init";
+
+/// A [`Server`] as a [`Child`]. It drops in this order.
 struct Served<S: Server> {
+    /// Until `run` has it.
+    reader: Option<Reader<S::Message>>,
     server: S,
-    address: Address<S::Message>,
-    open: Option<Opened<S::Message>>,
+    /// From `init` on. With the lease.
     cx: Option<ServerContext<S::Message>>,
 }
 
 #[async_trait]
 impl<S: Server> Child for Served<S> {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
-        let own = ServerContext { context: cx.clone(), address: self.address.clone() };
+        let Some(reader) = &self.reader else { return Err(OUT_OF_ORDER.into()) };
+        let own = ServerContext { context: cx.clone(), address: reader.address() };
         let ready = self.server.init(self.cx.insert(own)).await?;
         if ready == Init::Ready {
-            self.open = Some(Opened::new(&self.address));
-            cx.publish(self.address.clone());
+            reader.open();
+            if let Some(entry) = cx.control().entry() {
+                entry.publish(reader.published());
+            }
         }
         Ok(ready)
     }
 
-    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-        // Owned by this call, so that the mailbox is closed when it is over, returned or dropped.
-        let (Some(open), Some(own)) = (self.open.take(), self.cx.as_mut()) else {
-            return Err("a server's run was called before its init".into());
-        };
-        loop {
-            // A mailbox that is never empty would otherwise never let its thread go.
-            tokio::task::coop::consume_budget().await;
-            cx.waiting();
-            // The stop first.
-            let next = poll_fn(|task| match cx.stop_request().poll(task) {
-                Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                Poll::Pending => open.poll_next(task).map(Ok),
-            });
-            let message = match next.await {
-                Ok(message) => message,
-                Err(cause) => return Ok(Exit::Shutdown(cause)),
-            };
-            cx.working();
-            match self.server.handle(message, own).await? {
-                Flow::Continue => {}
-                Flow::Stop(exit) => return Ok(exit),
+    // As async_trait would have it, but for the arguments, which it keeps twice: this is what an idle server waits in. The context is
+    // the server's own, and looked for again after each wait instead of being kept.
+    fn run<'this, 'cx, 'run>(
+        &'this mut self,
+        _cx: &'cx mut Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Exit, BoxError>> + Send + 'run>>
+    where
+        'this: 'run,
+        'cx: 'run,
+        Self: 'run,
+    {
+        Box::pin(async move {
+            // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
+            let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
+            loop {
+                // A mailbox that is never empty would otherwise never let its thread go.
+                tokio::task::coop::consume_budget().await;
+                let Some(own) = &self.cx else { return Err(OUT_OF_ORDER.into()) };
+                own.waiting();
+                // The stop first.
+                let next = poll_fn(|task| match own.stop_request().poll(task) {
+                    Poll::Ready(cause) => Poll::Ready(Err(cause)),
+                    Poll::Pending => reader.poll_next(task).map(Ok),
+                });
+                let message = match next.await {
+                    Ok(message) => message,
+                    Err(cause) => return Ok(Exit::Shutdown(cause)),
+                };
+                let Some(own) = &mut self.cx else { return Err(OUT_OF_ORDER.into()) };
+                own.working();
+                match self.server.handle(message, own).await? {
+                    Flow::Continue => {}
+                    Flow::Stop(exit) => return Ok(exit),
+                }
             }
-        }
+        })
     }
 
     async fn terminate(&mut self, _cx: &mut Context, reason: &ExitReason) {
         // Still open if a stop came before `run` did.
-        self.open = None;
+        self.reader = None;
         if let Some(own) = self.cx.as_mut() {
             self.server.terminate(own, reason).await;
         }

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::sync::Mutex;
 use crate::{
     BoxError, ChildSpec, ExitReason, Flow, Restart, Server, ServerContext, Settings, StopMode, Supervisor,
 };
@@ -162,4 +163,188 @@ async fn a_cooperative_server_finishes_its_message() {
     supervisor.shutdown().await.unwrap();
     assert_eq!(*handled.lock(), [1, 0]);
     assert_eq!(address.dropped_casts(), 1);
+}
+
+/// A published address is found by its type and by no other, and named by it in errors.
+#[test]
+fn a_published_address_is_the_address() {
+    let address = Address::<Msg>::new(Mailbox::default());
+    let published = Reader::new(&address).published();
+    let found = published.get::<Address<Msg>>().unwrap();
+    assert!(Arc::ptr_eq(&found.0, &address.0));
+    assert!(published.get::<Address<u32>>().is_none());
+    assert!(published.get::<u32>().is_none());
+    assert_eq!(published.type_name(), std::any::type_name::<Address<Msg>>());
+    assert_eq!(Published::new(7_u32).get::<u32>(), Some(7));
+    assert!(Published::new(7_u32).get::<Address<Msg>>().is_none());
+}
+
+fn opened(address: &Address<u32>) -> Reader<u32> {
+    let reader = Reader::new(address);
+    reader.open();
+    reader
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut task::Context::from_waker(task::Waker::noop()))
+}
+
+/// Who stands in line for a place of one incarnation, even one that has got it, does not get into the mailbox of the next.
+#[test]
+fn who_waits_for_a_place_is_not_let_in_by_the_next_incarnation() {
+    for has_got_it in [false, true] {
+        let address = Address::new(Mailbox { capacity: 1, when_full: WhenFull::Wait });
+        let reader = opened(&address);
+        assert!(poll(pin!(address.cast(1))).is_ready());
+        let (mut first, mut second) = (pin!(address.cast(2)), pin!(address.cast(3)));
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        if has_got_it {
+            let taken = reader.poll_next(&task::Context::from_waker(task::Waker::noop()));
+            assert_eq!(taken, Poll::Ready(1));
+        }
+        drop(reader);
+        assert_eq!(address.dropped_casts(), u64::from(!has_got_it));
+        let reader = opened(&address);
+        assert!(matches!(poll(first.as_mut()), Poll::Ready(Err(CastError::Gone(2)))));
+        assert!(matches!(poll(second.as_mut()), Poll::Ready(Err(CastError::Gone(3)))));
+        // The next one's places are all there, and its line is a new one.
+        assert!(poll(pin!(address.cast(4))).is_ready());
+        let mut waiting = pin!(address.cast(5));
+        assert!(poll(waiting.as_mut()).is_pending());
+        let cx = task::Context::from_waker(task::Waker::noop());
+        assert_eq!(reader.poll_next(&cx), Poll::Ready(4));
+        assert!(matches!(poll(waiting), Poll::Ready(Ok(()))));
+        assert_eq!(reader.poll_next(&cx), Poll::Ready(5));
+        assert_eq!(reader.poll_next(&cx), Poll::Pending);
+    }
+}
+
+/// Whoever leaves the line of an incarnation that has ended leaves the next one's alone.
+#[test]
+fn leaving_an_old_line_changes_nothing_in_the_new_one() {
+    let address = Address::new(Mailbox { capacity: 1, when_full: WhenFull::Wait });
+    let reader = opened(&address);
+    assert!(poll(pin!(address.cast(1))).is_ready());
+    let mut old = Box::pin(address.cast(2));
+    assert!(poll(old.as_mut()).is_pending());
+    drop(reader);
+    let reader = opened(&address);
+    assert!(poll(pin!(address.cast(3))).is_ready());
+    let mut new = pin!(address.cast(4));
+    assert!(poll(new.as_mut()).is_pending());
+    drop(old);
+    let cx = task::Context::from_waker(task::Waker::noop());
+    assert_eq!(reader.poll_next(&cx), Poll::Ready(3));
+    let mut last = pin!(address.cast(5));
+    assert!(poll(last.as_mut()).is_pending(), "the place is that of who stands in line");
+    assert!(matches!(poll(new), Poll::Ready(Ok(()))));
+}
+
+/// A mailbox that is closed keeps neither its reader's task nor a buffer.
+#[test]
+fn a_closed_mailbox_keeps_no_waker() {
+    struct Task;
+    impl task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let task = Arc::new(Task);
+    let waker = task::Waker::from(task.clone());
+    let address = Address::<u32>::new(Mailbox::default());
+    let reader = opened(&address);
+    assert!(reader.poll_next(&task::Context::from_waker(&waker)).is_pending());
+    assert_eq!(Arc::strong_count(&task), 3, "here, in the waker, in the mailbox");
+    drop(reader);
+    assert_eq!(Arc::strong_count(&task), 2);
+}
+
+/// What an idle server holds for its life; more is paid for by each.
+#[cfg(not(ipa_interleavings))]
+#[test]
+fn an_idle_mailbox_is_small() {
+    // With the counts of the Arc around it.
+    assert!(size_of::<Route<u64>>() + 2 * size_of::<usize>() <= 120);
+}
+
+/// The deadline counts from the call, not from the moment at which it begins to wait for it.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_counts_from_the_call() {
+    let address = Address::<Reply<u32>>::new(Mailbox::default());
+    let reader = Reader::new(&address);
+    reader.open();
+    let begun = Instant::now();
+    let mut call = pin!(address.call(|reply| reply));
+    assert!(poll(call.as_mut()).is_pending());
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(call.await, Err(CallError::TimedOut(Duration::from_secs(5))));
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+}
+
+/// An answer that is there counts, though the deadline has passed since the call last looked.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_is_in_time() {
+    let address = Address::<Reply<u32>>::new(Mailbox::default());
+    let reader = Reader::new(&address);
+    reader.open();
+    let mut call = pin!(address.call_within(Duration::from_secs(1), |reply| reply));
+    assert!(poll(call.as_mut()).is_pending());
+    let Poll::Ready(reply) = reader.poll_next(&task::Context::from_waker(task::Waker::noop())) else {
+        panic!("the call is queued")
+    };
+    reply.send(7);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(call.await, Ok(7));
+}
+
+/// Each incarnation has all the places of the mailbox, and no more, however many the last one had left.
+#[test]
+fn each_incarnation_has_all_places() {
+    let address = Address::new(Mailbox { capacity: 2, when_full: WhenFull::Wait });
+    for handled in 0..=2 {
+        let reader = opened(&address);
+        assert!(poll(pin!(address.cast(1))).is_ready());
+        assert!(poll(pin!(address.cast(2))).is_ready());
+        assert!(poll(pin!(address.cast(3))).is_pending());
+        for _ in 0..handled {
+            assert!(reader.poll_next(&task::Context::from_waker(task::Waker::noop())).is_ready());
+        }
+    }
+    assert_eq!(address.dropped_casts(), 2 + 1);
+}
+
+/// A stop that comes when `init` is done and `run` has not begun: the mailbox is closed before `terminate` all the same.
+#[cfg(not(ipa_interleavings))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_before_the_run_closes_the_mailbox() {
+    struct Late(Arc<Mutex<Vec<bool>>>, Arc<tokio::sync::Notify>);
+    #[async_trait]
+    impl Server for Late {
+        type Message = u32;
+        async fn init(&mut self, cx: &mut ServerContext<u32>) -> Result<crate::Init, BoxError> {
+            self.1.notify_one();
+            // Within one poll, so that nobody sees the stop before this is done.
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(cx.stopped()));
+            Ok(crate::Init::Ready)
+        }
+        async fn handle(&mut self, _message: u32, _cx: &mut ServerContext<u32>) -> Result<Flow, BoxError> {
+            unreachable!("nothing is sent")
+        }
+        async fn terminate(&mut self, cx: &mut ServerContext<u32>, _reason: &ExitReason) {
+            self.0.lock().push(cx.address().is_up());
+        }
+    }
+    let up = Arc::new(Mutex::new(Vec::new()));
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let (spec, _address) = ChildSpec::server("late", {
+        let (up, begun) = (up.clone(), begun.clone());
+        move || Late(up.clone(), begun.clone())
+    });
+    let supervisor = Supervisor::builder().start().await.unwrap();
+    let stop = async {
+        begun.notified().await;
+        supervisor.terminate_child("late").await
+    };
+    let (_started, stopped) = tokio::join!(supervisor.start_child(spec), stop);
+    stopped.unwrap();
+    assert_eq!(*up.lock(), [false]);
 }

@@ -2,14 +2,16 @@
 //!
 //! The mailboxes are the real ones, put up and taken down as `server.rs` does it; the servers are a few lines, here.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use shuttle::future::{block_on, spawn};
 
 use super::{every, many};
-use crate::address::{Address, CallError, CastError, Mailbox, Opened, Reply, WhenFull};
+use crate::address::{Address, CallError, CastError, Mailbox, Reader, Reply, WhenFull};
 
 enum Msg {
     /// Answered with the number of the incarnation.
@@ -26,7 +28,7 @@ struct Handled {
 
 impl Handled {
     /// One incarnation: handles so many messages, and ends.
-    async fn serve(&self, open: Opened<Msg>, incarnation: u64, messages: usize) {
+    async fn serve(&self, open: Reader<Msg>, incarnation: u64, messages: usize) {
         for _ in 0..messages {
             match poll_fn(|cx| open.poll_next(cx)).await {
                 Msg::Get(reply) => {
@@ -45,13 +47,20 @@ fn address(capacity: usize) -> Address<Msg> {
     Address::new(Mailbox { capacity, when_full: WhenFull::Wait })
 }
 
+/// The next incarnation's mailbox.
+fn opened(address: &Address<Msg>) -> Reader<Msg> {
+    let reader = Reader::new(address);
+    reader.open();
+    reader
+}
+
 /// A call as its mailbox is taken down: told that the server is gone, at once and not at its deadline.
 #[test]
 fn a_call_into_a_mailbox_that_goes_is_told() {
     every(1_000_000, || {
         block_on(async {
             let address = address(1);
-            let open = Opened::new(&address);
+            let open = opened(&address);
             let call = spawn({
                 let address = address.clone();
                 async move { address.call(Msg::Get).await }
@@ -69,7 +78,7 @@ fn a_cast_into_a_mailbox_that_goes_is_counted() {
     every(1_000_000, || {
         block_on(async {
             let address = address(1);
-            let open = Opened::new(&address);
+            let open = opened(&address);
             let cast = spawn({
                 let address = address.clone();
                 async move { address.cast(Msg::Cast).await }
@@ -90,7 +99,7 @@ fn a_waiter_for_a_place_is_told() {
     many(|| {
         block_on(async {
             let address = address(1);
-            let open = Opened::new(&address);
+            let open = opened(&address);
             address.cast(Msg::Cast).await.unwrap();
             let waiters = [(); 2].map(|()| {
                 let address = address.clone();
@@ -98,7 +107,7 @@ fn a_waiter_for_a_place_is_told() {
             });
             drop(open);
             let handled = Handled::default();
-            let next = Opened::new(&address);
+            let next = opened(&address);
             let mut answered = 0;
             // Who came before the change is told; who came after it is answered by the next.
             let serving = async { handled.serve(next, 2, 2).await };
@@ -125,6 +134,32 @@ fn a_waiter_for_a_place_is_told() {
     });
 }
 
+/// Who has just got a place in the old mailbox does not come into the new one with it: that would hold one more than it may.
+#[test]
+fn a_place_is_not_carried_over() {
+    many(|| {
+        block_on(async {
+            let address = address(1);
+            let open = opened(&address);
+            address.cast(Msg::Cast).await.unwrap();
+            let waiter = spawn({
+                let address = address.clone();
+                async move { address.cast(Msg::Cast).await.is_ok() }
+            });
+            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx))).await;
+            assert!(matches!(taken, Poll::Ready(Msg::Cast)));
+            drop(open);
+            let next = opened(&address);
+            let queued = waiter.await.unwrap();
+            let mut more = pin!(address.cast(Msg::Cast));
+            let another = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx).is_ready())).await;
+            let into_this_one = u64::from(queued) - address.dropped_casts();
+            assert_eq!(another, into_this_one == 0, "there is one place");
+            drop(next);
+        });
+    });
+}
+
 /// Three incarnations in a row, with callers and casters all the while: each call has one outcome, each cast is handled or counted,
 /// and nobody is answered by an incarnation that has ended.
 #[test]
@@ -138,7 +173,7 @@ fn calls_and_casts_across_restarts() {
                 let (address, handled, ended) = (address.clone(), handled.clone(), ended.clone());
                 async move {
                     for incarnation in 1..=3 {
-                        let open = Opened::new(&address);
+                        let open = opened(&address);
                         // The last one serves whoever is left.
                         let messages = if incarnation == 3 { usize::MAX } else { 1 };
                         handled.serve(open, incarnation, messages).await;

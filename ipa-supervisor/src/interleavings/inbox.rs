@@ -126,14 +126,14 @@ fn close_loses_nothing() {
 fn a_place_wakes_who_waits() {
     every(1_000_000, || {
         let inbox = inbox(1);
-        inbox.try_push_bounded(1, 0).unwrap();
+        inbox.try_push_bounded(1, 0, None).unwrap();
         let waiter = thread::spawn({
             let inbox = inbox.clone();
             move || block_on(inbox.push_bounded(1, 1)).unwrap()
         });
         assert_eq!(block_on(async { [inbox.pop().await, inbox.pop().await] }), [0, 1]);
         waiter.join().unwrap();
-        assert!(inbox.try_push_bounded(1, 2).is_ok(), "the place is free again");
+        assert!(inbox.try_push_bounded(1, 2, None).is_ok(), "the place is free again");
     });
 }
 
@@ -142,7 +142,7 @@ fn a_place_wakes_who_waits() {
 fn each_place_wakes_a_waiter() {
     many(|| {
         let inbox = inbox(1);
-        inbox.try_push_bounded(1, 0).unwrap();
+        inbox.try_push_bounded(1, 0, None).unwrap();
         let waiters: Vec<_> = [1, 2]
             .into_iter()
             .map(|value| {
@@ -154,8 +154,8 @@ fn each_place_wakes_a_waiter() {
         read.sort_unstable();
         assert_eq!(read, [0, 1, 2]);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        assert!(inbox.try_push_bounded(1, 3).is_ok(), "the place is free again");
-        assert!(matches!(inbox.try_push_bounded(1, 4), Err(Refused::Full(4))), "and it is one");
+        assert!(inbox.try_push_bounded(1, 3, None).is_ok(), "the place is free again");
+        assert!(matches!(inbox.try_push_bounded(1, 4, None), Err(Refused::Full(4))), "and it is one");
     });
 }
 
@@ -164,7 +164,7 @@ fn each_place_wakes_a_waiter() {
 fn a_dropped_push_keeps_no_place() {
     every(1_000_000, || {
         let inbox = inbox(1);
-        inbox.try_push_bounded(1, 0).unwrap();
+        inbox.try_push_bounded(1, 0, None).unwrap();
         let gives_up = thread::spawn({
             let inbox = inbox.clone();
             move || block_on(poll_once(inbox.push_bounded(1, 1))).is_some()
@@ -173,13 +173,13 @@ fn a_dropped_push_keeps_no_place() {
         let pushed = gives_up.join().unwrap();
         assert_eq!(inbox.try_pop(), pushed.then_some(1), "what was not pushed is not there");
         block_on(inbox.push_bounded(1, 2)).unwrap();
-        assert!(matches!(inbox.try_push_bounded(1, 3), Err(Refused::Full(3))));
+        assert!(matches!(inbox.try_push_bounded(1, 3, None), Err(Refused::Full(3))));
     });
 }
 
 fn close_tells(waiters: &[u32]) {
     let inbox = inbox(1);
-    inbox.try_push_bounded(1, 0).unwrap();
+    inbox.try_push_bounded(1, 0, None).unwrap();
     let waiters: Vec<_> = waiters
         .iter()
         .map(|&value| {

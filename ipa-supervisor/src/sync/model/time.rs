@@ -4,8 +4,8 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::{Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::point;
@@ -92,8 +92,15 @@ pub(crate) struct Elapsed;
 
 /// As `tokio::time::timeout`: what is ready in time counts, even at the last moment.
 pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match Instant::now().checked_add(duration) {
+        Some(deadline) => timeout_at(deadline, future).await,
+        None => Ok(future.await),
+    }
+}
+
+/// As `tokio::time::timeout_at`.
+pub(crate) async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let Some(deadline) = Instant::now().checked_add(duration) else { return Ok(future.await) };
     let mut late = pin!(sleep_until(deadline));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
