@@ -81,7 +81,7 @@ async fn children_are_transient() {
     let states: Vec<_> = pod.which_children().await.unwrap().iter().map(|row| row.state).collect();
     assert_eq!(states, [ChildState::Undefined, ChildState::Running]);
     let melting = pods.start_pod("permanent").await.unwrap();
-    assert!(matches!(melting.wait().await, ExitReason::Shutdown(Cause::Intensity { .. })));
+    assert!(matches!(melting.wait().await, ExitReason::Shutdown(Cause::Intensity(_))));
 }
 
 /// PL-34 PL-12 a fourth crash in 5 s: the pod stops all its children, ends, is not started again, and can be.
@@ -110,8 +110,8 @@ async fn a_meltdown_ends_the_pod() {
     crash.notify_one();
     let reason = pod.wait().await;
     match &reason {
-        ExitReason::Shutdown(Cause::Intensity { child, last }) => {
-            assert_eq!((child.as_str(), last.to_string().as_str()), ("b", "failed: crashed"));
+        ExitReason::Shutdown(Cause::Intensity(crash)) => {
+            assert_eq!((crash.child.as_str(), crash.reason.to_string().as_str()), ("b", "failed: crashed"));
         }
         other => panic!("{other}"),
     }
@@ -169,7 +169,7 @@ async fn a_hundred_meltdowns() {
         melting.push(pods.start_pod(format!("t{n}")).await.unwrap());
     }
     for pod in melting {
-        assert!(matches!(pod.wait().await, ExitReason::Shutdown(Cause::Intensity { .. })));
+        assert!(matches!(pod.wait().await, ExitReason::Shutdown(Cause::Intensity(_))));
     }
     assert_eq!((pods.count_pods(), well.status()), (1, PodStatus::Active));
     assert_eq!((pods.stats().ended_total, pods.stats().child_restarts_total), (100, 300));

@@ -46,6 +46,8 @@ struct State {
     parent: Option<Lease>,
     /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
     has_waited: bool,
+    /// Whether its own task has ended.
+    task_ended: bool,
 }
 
 impl Control {
@@ -57,6 +59,7 @@ impl Control {
             end: None,
             parent: Some(parent),
             has_waited: false,
+            task_ended: false,
         };
         Self {
             child,
@@ -84,10 +87,13 @@ impl Control {
 
     /// A task that it has spawned is to end with it. Once its own task has ended, that is now.
     pub(crate) fn add_task(&self, task: AbortHandle) {
-        let refused = self.state.lock().tasks.add(task);
-        if let Some(task) = refused {
-            task.abort();
+        {
+            let mut state = self.state.lock();
+            if !state.task_ended {
+                return state.tasks.add(task);
+            }
         }
+        task.abort();
     }
 
     pub(crate) fn guard(&self, guards: Guards) {
@@ -117,7 +123,8 @@ impl Control {
     pub(crate) fn task_ended(&self) {
         let (tasks, entry) = {
             let mut state = self.state.lock();
-            (state.tasks.end(), state.entry.take())
+            state.task_ended = true;
+            (state.tasks.take(), state.entry.take())
         };
         for task in tasks {
             task.abort();

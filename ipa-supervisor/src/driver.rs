@@ -18,7 +18,7 @@ use crate::log;
 use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
-use crate::message::{COMMANDS, Message, Port, Reply};
+use crate::message::{COMMANDS, Message, Port, Reply, Request};
 use crate::policy::{Restart, Settings};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
@@ -246,24 +246,30 @@ impl Driver {
                     self.feed(Event::Ended { slot, incarnation, end });
                 }
             }
-            Message::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
-            Message::Kill { cause } => self.feed(Event::Kill { cause }),
-            Message::Command { tag, caller, op } => {
-                self.feed(Event::Command(Command { tag: Some(tag), caller, op: *op }));
+            Message::Request(request) => self.answer(*request),
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
+            Request::Kill { cause } => self.feed(Event::Kill { cause }),
+            Request::Command { tag, caller, op } => {
+                self.feed(Event::Command(Command { tag: Some(tag), caller, op }));
             }
-            Message::StartChild { tag, caller, spec } => self.start_child(tag, caller, *spec),
-            Message::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
+            Request::StartChild { tag, caller, spec } => self.start_child(tag, caller, spec),
+            Request::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
             // A caller that does not wait any more is no concern of the answers below.
-            Message::WhichChildren(reply) => {
+            Request::WhichChildren(reply) => {
                 let _ = reply.send(self.machine.which_children().collect());
             }
-            Message::WhichChild(target, reply) => {
+            Request::WhichChild(target, reply) => {
                 let _ = reply.send(self.machine.which_child(&target));
             }
-            Message::CountChildren(reply) => {
+            Request::CountChildren(reply) => {
                 let _ = reply.send(self.machine.count_children());
             }
-            Message::GetChildSpec(target, reply) => {
+            Request::GetChildSpec(target, reply) => {
                 let _ = reply.send(self.machine.policy(&target).cloned());
             }
         }
@@ -287,7 +293,8 @@ impl Driver {
             return self.feed(Event::Command(Command { tag, caller, op: Op::Terminate(target) }));
         }
         // Never refused: the inbox is closed only when this loop ends.
-        let _ = self.port.inbox.push(COMMANDS, Message::Terminate { tag, caller, target, again: true });
+        let _ =
+            self.port.inbox.push(COMMANDS, Request::Terminate { tag, caller, target, again: true }.into());
     }
 
     fn feed(&mut self, event: Event<Reply>) {

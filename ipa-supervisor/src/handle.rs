@@ -8,7 +8,7 @@ use crate::error::{
 };
 use crate::lineage;
 use crate::machine::{ChildCounts, ChildInfo, ChildRef, Op, Outcome, Refusal, Target};
-use crate::message::{COMMANDS, Message, Port, STOPS};
+use crate::message::{COMMANDS, Port, Request, STOPS};
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildId, ChildSpec};
@@ -85,8 +85,8 @@ impl SupervisorRef {
         let id = id.into();
         let target = Target::Id(id.clone());
         let (tag, reply) = oneshot::channel();
-        let message = Message::Command { tag, caller: self.0.caller(), op: Box::new(Op::Restart(target)) };
-        match self.0.call(COMMANDS, message, reply).await.ok_or(RestartChildError::Closed)?? {
+        let request = Request::Command { tag, caller: self.0.caller(), op: Op::Restart(target) };
+        match self.0.call(COMMANDS, request, reply).await.ok_or(RestartChildError::Closed)?? {
             Outcome::Started(slot, incarnation) => Ok(Started::Child(ChildRef { id, slot, incarnation })),
             Outcome::Ignored | Outcome::Done => Ok(Started::Ignored),
         }
@@ -115,8 +115,8 @@ impl SupervisorRef {
     pub async fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), DeleteChildError> {
         let target = Target::Id(id.into());
         let (tag, reply) = oneshot::channel();
-        let message = Message::Command { tag, caller: self.0.caller(), op: Box::new(Op::Delete(target)) };
-        self.0.call(COMMANDS, message, reply).await.ok_or(DeleteChildError::Closed)??;
+        let request = Request::Command { tag, caller: self.0.caller(), op: Op::Delete(target) };
+        self.0.call(COMMANDS, request, reply).await.ok_or(DeleteChildError::Closed)??;
         Ok(())
     }
 
@@ -360,16 +360,16 @@ impl Handle {
     }
 
     /// Sends a request and waits for its answer. `None`: the loop has ended, or ends before it answers.
-    async fn call<T>(&self, lane: usize, message: Message, reply: oneshot::Receiver<T>) -> Option<T> {
-        self.0.inbox.push_bounded(lane, message).await.ok()?;
+    async fn call<T>(&self, lane: usize, request: Request, reply: oneshot::Receiver<T>) -> Option<T> {
+        self.0.inbox.push_bounded(lane, request.into()).await.ok()?;
         reply.await.ok()
     }
 
     async fn start_child(&self, spec: ChildSpec) -> Result<Started, StartChildError> {
         let id = spec.id.clone();
         let (tag, reply) = oneshot::channel();
-        let message = Message::StartChild { tag, caller: self.caller(), spec: Box::new(spec) };
-        let answer: Answer = self.call(COMMANDS, message, reply).await.ok_or(StartChildError::Closed)?;
+        let request = Request::StartChild { tag, caller: self.caller(), spec };
+        let answer: Answer = self.call(COMMANDS, request, reply).await.ok_or(StartChildError::Closed)?;
         match answer {
             Ok(Outcome::Started(slot, incarnation)) => Ok(Started::Child(ChildRef { id, slot, incarnation })),
             Ok(Outcome::Ignored | Outcome::Done) => Ok(Started::Ignored),
@@ -379,41 +379,41 @@ impl Handle {
 
     async fn terminate(&self, target: Target) -> Result<(), TerminateChildError> {
         let (tag, reply) = oneshot::channel();
-        let message = Message::Terminate { tag: Some(tag), caller: self.caller(), target, again: false };
-        self.call(STOPS, message, reply).await.ok_or(TerminateChildError::Closed)??;
+        let request = Request::Terminate { tag: Some(tag), caller: self.caller(), target, again: false };
+        self.call(STOPS, request, reply).await.ok_or(TerminateChildError::Closed)??;
         Ok(())
     }
 
     fn request_terminate(&self, target: Target) {
-        let message = Message::Terminate { tag: None, caller: None, target, again: false };
+        let request = Request::Terminate { tag: None, caller: None, target, again: false };
         // Refused only when the supervisor has ended, and with it the child.
-        let _ = self.0.inbox.push(STOPS, message);
+        let _ = self.0.inbox.push(STOPS, request.into());
     }
 
     async fn which_children(&self) -> Result<Vec<ChildInfo>, Closed> {
         let (tag, reply) = oneshot::channel();
-        self.call(COMMANDS, Message::WhichChildren(tag), reply).await.ok_or(Closed)
+        self.call(COMMANDS, Request::WhichChildren(tag), reply).await.ok_or(Closed)
     }
 
     async fn which_child(&self, target: Target) -> Result<Option<ChildInfo>, Closed> {
         let (tag, reply) = oneshot::channel();
-        self.call(COMMANDS, Message::WhichChild(target, tag), reply).await.ok_or(Closed)
+        self.call(COMMANDS, Request::WhichChild(target, tag), reply).await.ok_or(Closed)
     }
 
     async fn count_children(&self) -> Result<ChildCounts, Closed> {
         let (tag, reply) = oneshot::channel();
-        self.call(COMMANDS, Message::CountChildren(tag), reply).await.ok_or(Closed)
+        self.call(COMMANDS, Request::CountChildren(tag), reply).await.ok_or(Closed)
     }
 
     async fn get_childspec(&self, target: Target) -> Result<Option<Policy>, Closed> {
         let (tag, reply) = oneshot::channel();
-        self.call(COMMANDS, Message::GetChildSpec(target, tag), reply).await.ok_or(Closed)
+        self.call(COMMANDS, Request::GetChildSpec(target, tag), reply).await.ok_or(Closed)
     }
 
     async fn shutdown(&self, cause: Cause) -> Result<(), ShutdownError> {
         let (tag, reply) = oneshot::channel();
-        let message = Message::Shutdown { tag: Some(tag), caller: self.caller(), cause };
-        match self.call(STOPS, message, reply).await {
+        let request = Request::Shutdown { tag: Some(tag), caller: self.caller(), cause };
+        match self.call(STOPS, request, reply).await {
             Some(Err(Refusal::Stuck(stuck))) => return Err(ShutdownError::Stuck(stuck)),
             Some(Err(Refusal::WouldDeadlock)) => return Err(ShutdownError::WouldDeadlock),
             // Done, or the loop has ended already.
@@ -425,11 +425,11 @@ impl Handle {
 
     pub(crate) fn request_shutdown(&self, cause: Cause) {
         // Refused only when the supervisor has ended, which is what was wanted.
-        let _ = self.0.inbox.push(STOPS, Message::Shutdown { tag: None, caller: None, cause });
+        let _ = self.0.inbox.push(STOPS, Request::Shutdown { tag: None, caller: None, cause }.into());
     }
 
     fn kill(&self, cause: Cause) {
-        let _ = self.0.inbox.push(STOPS, Message::Kill { cause });
+        let _ = self.0.inbox.push(STOPS, Request::Kill { cause }.into());
     }
 
     async fn wait(&self) -> ExitReason {

@@ -373,6 +373,6 @@ mod tests {
     /// With tokio's own 128 bytes this is a block of 256; one byte more, and every child costs another 128.
     #[test]
     fn the_task_of_a_child_is_small() {
-        assert_eq!(size_of_output(Body::live), 128);
+        assert!(size_of_output(Body::live) <= 128);
     }
 }

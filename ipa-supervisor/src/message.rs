@@ -27,17 +27,40 @@ const PLACES: usize = 64;
 /// How a caller is answered.
 pub(crate) type Reply = oneshot::Sender<Result<Outcome, Refusal>>;
 
+/// Small, as the queue of every supervisor keeps room for a few.
 pub(crate) enum Message {
+    /// What a caller asks.
+    Request(Box<Request>),
+    Up {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+    Alive {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+    Lingers {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+    /// How it has ended is to be read of its [`Control`](crate::control::Control).
+    Ended {
+        slot: SlotId,
+        incarnation: Incarnation,
+    },
+}
+
+pub(crate) enum Request {
     StartChild {
         tag: Reply,
         caller: Option<SlotId>,
-        spec: Box<ChildSpec>,
+        spec: ChildSpec,
     },
-    /// Restart or delete. Boxed, as the least frequent message would otherwise be the measure of all.
+    /// Restart or delete.
     Command {
         tag: Reply,
         caller: Option<SlotId>,
-        op: Box<Op>,
+        op: Op,
     },
     /// `again`: it found nothing to stop, and was put behind the commands that were queued before it.
     Terminate {
@@ -54,26 +77,16 @@ pub(crate) enum Message {
     Kill {
         cause: Cause,
     },
-    Up {
-        slot: SlotId,
-        incarnation: Incarnation,
-    },
-    Alive {
-        slot: SlotId,
-        incarnation: Incarnation,
-    },
-    Lingers {
-        slot: SlotId,
-        incarnation: Incarnation,
-    },
-    Ended {
-        slot: SlotId,
-        incarnation: Incarnation,
-    },
     WhichChildren(oneshot::Sender<Vec<ChildInfo>>),
     WhichChild(Target, oneshot::Sender<Option<ChildInfo>>),
     CountChildren(oneshot::Sender<ChildCounts>),
     GetChildSpec(Target, oneshot::Sender<Option<Policy>>),
+}
+
+impl From<Request> for Message {
+    fn from(request: Request) -> Self {
+        Self::Request(Box::new(request))
+    }
 }
 
 /// What a supervisor's loop shares with its handles and its children. One for each run of a supervisor.

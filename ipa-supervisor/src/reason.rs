@@ -122,12 +122,7 @@ pub enum Cause {
     /// Somebody asked for it, perhaps with a word on why.
     Requested(Option<Arc<str>>),
     /// A supervisor gave up: more restarts than its [intensity](crate::RestartIntensity) allows.
-    Intensity {
-        /// The child whose restart was one too many.
-        child: ChildId,
-        /// How that child had ended.
-        last: Box<ExitReason>,
-    },
+    Intensity(Arc<LastCrash>),
     /// A [significant](crate::ChildSpec::significant) child ended by itself, and its supervisor with it.
     Significant {
         /// The child.
@@ -148,8 +143,9 @@ impl fmt::Display for Cause {
         match self {
             Self::Requested(None) => f.write_str("requested"),
             Self::Requested(Some(text)) | Self::Own(Some(text)) => f.write_str(text),
-            Self::Intensity { child, last } => {
-                write!(f, "too many restarts, the last of child `{child}` ({last})")
+            Self::Intensity(crash) => {
+                let LastCrash { child, reason } = &**crash;
+                write!(f, "too many restarts, the last of child `{child}` ({reason})")
             }
             Self::Significant { child } => write!(f, "significant child `{child}` ended"),
             Self::FailedToStart(failure) => failure.fmt(f),
@@ -157,6 +153,23 @@ impl fmt::Display for Cause {
             Self::Idle => f.write_str("idle"),
             Self::Own(None) => f.write_str("its own decision"),
         }
+    }
+}
+
+/// The child whose restart was one too many, and how it had ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LastCrash {
+    /// The child's id.
+    pub child: ChildId,
+    /// How it had ended.
+    pub reason: ExitReason,
+}
+
+impl LastCrash {
+    /// For those who tell a cause again, in a test for example.
+    pub fn new(child: impl Into<ChildId>, reason: ExitReason) -> Self {
+        Self { child: child.into(), reason }
     }
 }
 

@@ -8,27 +8,18 @@ use crate::lease::Hold;
 use crate::lineage::CURRENT;
 
 /// The tasks of one incarnation, beside its own.
+///
+/// Boxed, as most have none.
 #[derive(Default)]
-pub(crate) struct Tasks {
-    /// Boxed, as most have none.
-    running: Option<Box<Vec<AbortHandle>>>,
-    /// Its own task has ended.
-    ended: bool,
-}
+pub(crate) struct Tasks(Option<Box<Vec<AbortHandle>>>);
 
 impl Tasks {
-    /// Its own task has ended. Answers all that are to be aborted for it; every one that is added from now on is refused.
-    pub(crate) fn end(&mut self) -> Vec<AbortHandle> {
-        self.ended = true;
-        self.running.take().map_or_else(Vec::new, |running| *running)
+    pub(crate) fn take(&mut self) -> Vec<AbortHandle> {
+        self.0.take().map_or_else(Vec::new, |running| *running)
     }
 
-    /// Answers the task if it is refused, for the caller to abort.
-    pub(crate) fn add(&mut self, task: AbortHandle) -> Option<AbortHandle> {
-        if self.ended {
-            return Some(task);
-        }
-        let running = self.running.get_or_insert_default();
+    pub(crate) fn add(&mut self, task: AbortHandle) {
+        let running = self.0.get_or_insert_default();
         // Instead of growing, if that is enough: those that are done are taken out, and half of the room is then free, or it is doubled.
         // So a task is looked at a bounded number of times.
         if running.len() == running.capacity() {
@@ -36,7 +27,6 @@ impl Tasks {
             running.reserve(running.len().max(4));
         }
         running.push(task);
-        None
     }
 }
 

@@ -183,7 +183,7 @@ async fn a_failed_group_start_begins_again() {
     stage.end("c", How::Error).await;
     assert_eq!(stage.take(), "-c -b -a +a#2 !b -a +a#3 +b#3 +c#2");
     stage.end("c", How::Error).await;
-    assert!(matches!(supervisor.wait().await, ExitReason::Shutdown(Cause::Intensity { .. })));
+    assert!(matches!(supervisor.wait().await, ExitReason::Shutdown(Cause::Intensity(_))));
     assert_eq!(
         stage.take(),
         "-c -b -a",
@@ -235,7 +235,7 @@ async fn a_restart_that_keeps_failing_escalates() {
         stage.tell("b", How::Error);
         let reason = supervisor.wait().await;
         assert!(
-            matches!(reason, ExitReason::Shutdown(Cause::Intensity { child, .. }) if child.as_str() == "b")
+            matches!(reason, ExitReason::Shutdown(Cause::Intensity(crash)) if crash.child.as_str() == "b")
         );
         assert_eq!(stage.take(), expected, "{strategy:?}");
     }

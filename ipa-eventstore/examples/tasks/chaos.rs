@@ -53,7 +53,7 @@ pub fn panic(child: &str) -> ! {
 /// Whether chaos brought a pod down: its supervisor gave up, and the last straw was a panic of ours.
 pub fn is_to_blame(reason: &ExitReason) -> bool {
     match reason {
-        ExitReason::Shutdown(Cause::Intensity { last, .. }) => is_to_blame(last),
+        ExitReason::Shutdown(Cause::Intensity(crash)) => is_to_blame(&crash.reason),
         ExitReason::Panicked(text) => text.starts_with(WORD),
         _ => false,
     }
@@ -82,6 +82,10 @@ fn unit(bits: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ipa_supervisor::LastCrash;
+
     use super::*;
 
     fn rolls(chaos: &Chaos, child: &str, count: usize) -> Vec<bool> {
@@ -122,9 +126,8 @@ mod tests {
         let payload = std::panic::catch_unwind(|| panic("sync")).unwrap_err();
         let panicked = ExitReason::panicked(payload);
         assert!(is_to_blame(&panicked));
-        let gave_up = |last: ExitReason| {
-            ExitReason::Shutdown(Cause::Intensity { child: "sync".into(), last: Box::new(last) })
-        };
+        let gave_up =
+            |last: ExitReason| ExitReason::Shutdown(Cause::Intensity(Arc::new(LastCrash::new("sync", last))));
         assert!(is_to_blame(&gave_up(panicked)));
         assert!(!is_to_blame(&gave_up(ExitReason::failed("disk full"))));
         assert!(!is_to_blame(&ExitReason::Normal));

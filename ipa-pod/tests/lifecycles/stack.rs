@@ -391,7 +391,7 @@ fn event_of(event: &PodEvent) -> Event {
         PodEvent::Ended { reason, was_active, .. } => {
             let reason = match reason {
                 ExitReason::Shutdown(Cause::Requested(_)) => "requested",
-                ExitReason::Shutdown(Cause::Intensity { .. }) => "too many restarts",
+                ExitReason::Shutdown(Cause::Intensity(_)) => "too many restarts",
                 ExitReason::Shutdown(Cause::Significant { .. }) => "significant",
                 ExitReason::Shutdown(Cause::FailedToStart(_)) => "failed to start",
                 ExitReason::Shutdown(Cause::Revoked) => "revoked",

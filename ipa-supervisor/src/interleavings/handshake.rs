@@ -206,9 +206,8 @@ fn a_late_exit_does_nothing_to_the_next() {
                         shuttle::future::yield_now().await;
                     }
                     let (slot, incarnation) = (first.slot, first.incarnation);
-                    let end = End::Exited(ExitReason::Killed);
                     for message in [
-                        Message::Ended { slot, incarnation, end },
+                        Message::Ended { slot, incarnation },
                         Message::Up { slot, incarnation },
                         Message::Lingers { slot, incarnation },
                     ] {

@@ -1,5 +1,6 @@
 //! Ends: of a child that was up, of one that was starting, of one that was told to go; and what follows from them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::children::{Start, State, Why};
@@ -7,7 +8,7 @@ use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
 use crate::child::End;
 use crate::policy::{AutoShutdown, Policy, Restart, Shutdown, Strategy};
-use crate::reason::{Cause, ExitReason};
+use crate::reason::{Cause, ExitReason, LastCrash};
 
 impl<Tag> Machine<Tag> {
     /// The incarnation is gone for good: its lease has ended.
@@ -116,7 +117,7 @@ impl<Tag> Machine<Tag> {
             self.note(Note::Restarting { child, reason });
             return self.restart_group_of(now, id);
         }
-        let cause = Cause::Intensity { child: slot.policy.id.clone(), last: Box::new(reason) };
+        let cause = Cause::Intensity(Arc::new(LastCrash::new(slot.policy.id.clone(), reason)));
         let reason = ExitReason::Shutdown(cause);
         self.note(Note::GaveUp(reason.clone()));
         // The offender goes first, then the others in reverse.

@@ -83,7 +83,7 @@ fn failing_restarts_are_counted() {
         assert_eq!(rig.state("a"), Some(ChildState::Restarting));
     }
     assert_eq!(rig.crashes("a")[0], "forget a");
-    assert!(matches!(rig.exit, Some(ExitReason::Shutdown(Cause::Intensity { .. }))));
+    assert!(matches!(rig.exit, Some(ExitReason::Shutdown(Cause::Intensity(_)))));
 }
 
 /// CR-12 reports of an earlier incarnation, of a child that is gone, of a child never started: nothing follows.
@@ -241,9 +241,9 @@ fn giving_up_is_a_shutdown() {
     rig.ends("a", ExitReason::Panicked("boom".into()));
     let reason = rig.exit.unwrap();
     assert!(!reason.is_abnormal());
-    let ExitReason::Shutdown(Cause::Intensity { child, last }) = reason else { panic!() };
-    assert_eq!(child.as_str(), "a");
-    assert!(matches!(*last, ExitReason::Panicked(text) if &*text == "boom"));
+    let ExitReason::Shutdown(Cause::Intensity(crash)) = reason else { panic!() };
+    assert_eq!(crash.child.as_str(), "a");
+    assert!(matches!(&crash.reason, ExitReason::Panicked(text) if &**text == "boom"));
 }
 
 /// RI-19 a machine begins with an empty history.
