@@ -25,7 +25,6 @@ use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildSpec, Factory};
 use crate::stop_request::StopRequest;
 use crate::sync::{
-    Mutex,
     task::{AbortHandle, spawn},
     time::{self, Instant},
 };
@@ -45,7 +44,6 @@ pub(crate) struct Driver {
     progress: Progress,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
-    reason: Arc<Mutex<Option<ExitReason>>>,
     timer: Option<Timer>,
     /// The parent's request to stop was passed on.
     heeded: bool,
@@ -84,16 +82,13 @@ impl Drop for Running {
 }
 
 /// Says that the supervisor has ended, when its lease does.
-struct Ended {
-    port: Arc<Port>,
-    reason: Arc<Mutex<Option<ExitReason>>>,
-}
+struct Ended(Arc<Port>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let reason = self.reason.lock().take().unwrap_or(ExitReason::Killed);
+        let reason = self.0.reason.lock().take().unwrap_or(ExitReason::Killed);
         // Set here alone.
-        let _ = self.port.ended.set(reason);
+        let _ = self.0.ended.set(reason);
     }
 }
 
@@ -112,8 +107,7 @@ impl Driver {
         for (id, restart, factory) in children {
             slots.insert(id, Slot { factory: Some(factory), running: None, restart });
         }
-        let reason = Arc::new(Mutex::new(None));
-        lease.tie(Ended { port: port.clone(), reason: reason.clone() });
+        lease.tie(Ended(port.clone()));
         Self {
             slots,
             machine,
@@ -124,7 +118,6 @@ impl Driver {
             next_slot,
             progress: Progress::default(),
             lease,
-            reason,
             timer: None,
             heeded: false,
         }
@@ -330,7 +323,7 @@ impl Driver {
             Action::Stalled(stuck) => self.progress.stalled = Some(stuck),
             Action::Note(note) => self.note(&note),
             Action::Exit(reason) => {
-                *self.reason.lock() = Some(reason.clone());
+                *self.port.reason.lock() = Some(reason.clone());
                 self.progress.exit = Some(reason);
             }
         }

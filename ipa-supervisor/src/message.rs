@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::ChildSpec;
-use crate::sync::{SetOnce, oneshot};
+use crate::sync::{Mutex, SetOnce, oneshot};
 
 /// The lane of stops: a stop that is queued is seen before the exits that are, so that nothing is restarted in vain.
 pub(crate) const STOPS: usize = 0;
@@ -94,12 +94,19 @@ pub(crate) struct Port {
     pub(crate) inbox: Inbox<Message, LANES>,
     /// Set when the supervisor's lease has ended.
     pub(crate) ended: SetOnce<ExitReason>,
+    /// What the loop ended with, until `ended` says so. Here, as the loop and the lease's guard both hold the port.
+    pub(crate) reason: Mutex<Option<ExitReason>>,
     /// Where its children are listed. Here, so that each of them need not hold it.
     pub(crate) directory: Option<Arc<dyn Directory>>,
 }
 
 impl Port {
     pub(crate) fn new(directory: Option<Arc<dyn Directory>>) -> Arc<Self> {
-        Arc::new(Self { inbox: Inbox::new(PLACES), ended: SetOnce::new(), directory })
+        Arc::new(Self {
+            inbox: Inbox::new(PLACES),
+            ended: SetOnce::new(),
+            reason: Mutex::new(None),
+            directory,
+        })
     }
 }
