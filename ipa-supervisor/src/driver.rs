@@ -18,11 +18,11 @@ use crate::log;
 use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
-use crate::message::{COMMANDS, Message, Port, Reply, Request};
+use crate::message::{COMMANDS, Message, Port, Reply, Request, StartChild};
 use crate::policy::{Restart, Settings};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
-use crate::spec::{ChildSpec, Factory};
+use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::{
     task::{AbortHandle, spawn},
@@ -239,6 +239,7 @@ impl Driver {
                     self.feed(Event::Ended { slot, incarnation, end });
                 }
             }
+            Message::StartChild(start) => self.start_child(*start),
             Message::Request(request) => self.answer(*request),
         }
     }
@@ -250,7 +251,6 @@ impl Driver {
             Request::Command { tag, caller, op } => {
                 self.feed(Event::Command(Command { tag: Some(tag), caller, op }));
             }
-            Request::StartChild { tag, caller, spec } => self.start_child(tag, caller, spec),
             Request::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
             // A caller that does not wait any more is no concern of the answers below.
             Request::WhichChildren(reply) => {
@@ -268,7 +268,7 @@ impl Driver {
         }
     }
 
-    fn start_child(&mut self, tag: Reply, caller: Option<SlotId>, spec: ChildSpec) {
+    fn start_child(&mut self, StartChild { tag, caller, spec }: StartChild) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
         let policy = spec.policy(self.defaults.as_deref().copied().unwrap_or_default());

@@ -8,7 +8,7 @@ use crate::error::{
 };
 use crate::lineage;
 use crate::machine::{ChildCounts, ChildInfo, ChildRef, Op, Outcome, Refusal, Target};
-use crate::message::{COMMANDS, Port, Request, STOPS};
+use crate::message::{COMMANDS, Message, Port, Request, STOPS, StartChild};
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::{ChildId, ChildSpec};
@@ -360,7 +360,12 @@ impl Handle {
     }
 
     /// Sends a request and waits for its answer. `None`: the loop has ended, or ends before it answers.
-    async fn call<T>(&self, lane: usize, request: Request, reply: oneshot::Receiver<T>) -> Option<T> {
+    async fn call<T>(
+        &self,
+        lane: usize,
+        request: impl Into<Message>,
+        reply: oneshot::Receiver<T>,
+    ) -> Option<T> {
         self.0.inbox.push_bounded(lane, request.into()).await.ok()?;
         reply.await.ok()
     }
@@ -368,7 +373,7 @@ impl Handle {
     async fn start_child(&self, spec: ChildSpec) -> Result<Started, StartChildError> {
         let id = spec.id.clone();
         let (tag, reply) = oneshot::channel();
-        let request = Request::StartChild { tag, caller: self.caller(), spec };
+        let request = StartChild { tag, caller: self.caller(), spec };
         let answer: Answer = self.call(COMMANDS, request, reply).await.ok_or(StartChildError::Closed)?;
         match answer {
             Ok(Outcome::Started(slot, incarnation)) => Ok(Started::Child(ChildRef { id, slot, incarnation })),

@@ -31,6 +31,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Outcome, Refusal>>;
 pub(crate) enum Message {
     /// What a caller asks.
     Request(Box<Request>),
+    /// What a caller asks as well. Apart, as the room that a spec takes would otherwise be taken by every request.
+    StartChild(Box<StartChild>),
     Up {
         slot: SlotId,
         incarnation: Incarnation,
@@ -50,12 +52,13 @@ pub(crate) enum Message {
     },
 }
 
+pub(crate) struct StartChild {
+    pub(crate) tag: Reply,
+    pub(crate) caller: Option<SlotId>,
+    pub(crate) spec: ChildSpec,
+}
+
 pub(crate) enum Request {
-    StartChild {
-        tag: Reply,
-        caller: Option<SlotId>,
-        spec: ChildSpec,
-    },
     /// Restart or delete.
     Command {
         tag: Reply,
@@ -81,6 +84,12 @@ pub(crate) enum Request {
     WhichChild(Target, oneshot::Sender<Option<ChildInfo>>),
     CountChildren(oneshot::Sender<ChildCounts>),
     GetChildSpec(Target, oneshot::Sender<Option<Policy>>),
+}
+
+impl From<StartChild> for Message {
+    fn from(start: StartChild) -> Self {
+        Self::StartChild(Box::new(start))
+    }
 }
 
 impl From<Request> for Message {

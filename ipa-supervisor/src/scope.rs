@@ -11,6 +11,10 @@ use crate::lineage::CURRENT;
 ///
 /// Boxed, as most have none.
 #[derive(Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "one word instead of three in every child, for a list that few have"
+)]
 pub(crate) struct Tasks(Option<Box<Vec<AbortHandle>>>);
 
 impl Tasks {
