@@ -71,7 +71,7 @@ pub enum Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shutdown {
-    /// It is asked to stop and killed if it has not ended by then. Zero is allowed: asked, then killed at once.
+    /// It is asked to stop and killed if it has not ended by then. Zero is allowed: asked, and killed before it can go on.
     /// Milliseconds in serde.
     #[serde(rename = "timeout_ms", with = "millis")]
     Timeout(Duration),

@@ -226,6 +226,7 @@ impl<Tag> Machine<Tag> {
             return;
         }
         let incarnation = slot.incarnation;
+        let at_once = slot.policy.shutdown == Shutdown::Timeout(Duration::ZERO);
         let deadline = match slot.policy.shutdown {
             Shutdown::BrutalKill => return self.kill_now(now, id),
             Shutdown::Timeout(timeout) => Some(now.saturating_add(timeout)),
@@ -234,6 +235,10 @@ impl<Tag> Machine<Tag> {
         let before = self.children.enter(id, State::Undefined, None);
         self.children.enter(id, State::Stopping(Ending::asked(start_of(before))), deadline);
         self.actions.push_back(Action::Stop { slot: id, incarnation, cause: cause.clone() });
+        if at_once {
+            // Not at the next tick, before which a driver may let the child go on.
+            self.kill_now(now, id);
+        }
     }
 
     fn kill_now(&mut self, now: Duration, id: SlotId) {
