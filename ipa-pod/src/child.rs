@@ -103,8 +103,22 @@ impl PodChild {
         });
         pod.0.set_supervisor(Some(running.nested.handle()));
         let mut own = cx.clone();
-        let (signals, nested) = running.signals(cx, &self.host, false);
-        match signals.heeded(nested.init(&mut own)).await {
+        let (mut signals, nested) = running.signals(cx, &self.host, false);
+        let mut init = nested.init(&mut own);
+        let mut begun = false;
+        let up = poll_fn(|task| {
+            if !std::mem::replace(&mut begun, true) {
+                signals.poll(task);
+                return init.as_mut().poll(task);
+            }
+            // First: it may have come up since the last look, and then what has come since is for its life.
+            let up = init.as_mut().poll(task);
+            if up.is_pending() {
+                signals.poll(task);
+            }
+            up
+        });
+        match up.await {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
                 Ok(StartError::ChildFailed(failure)) if failure.with_supervisor => {

@@ -11,6 +11,7 @@ use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
 use crate::policy::Settings;
 use crate::ports::{Directory, Observer};
+use crate::seat::Owner;
 use crate::spec::ChildSpec;
 use crate::sync::{oneshot, task};
 
@@ -75,6 +76,7 @@ impl Blueprint {
 
 async fn root(mut driver: Driver, ready: oneshot::Sender<Result<(), StartError>>) {
     driver.begin();
+    let mut driver = Owner::new(driver);
     let up = driver.up().await;
     // A starter that has gone away has dropped the last strong handle: the loop will hear of that.
     let _ = ready.send(up);

@@ -30,7 +30,8 @@ pub enum Init {
 ///
 /// The nearest in OTP is `gen_server`'s `init/1` and `terminate/2` with the loop between them left to you.
 ///
-/// State that must survive belongs in a store before anything is answered from it: a restart begins with a fresh value.
+/// State that must survive belongs in a store before anything is answered from it: a restart begins with a fresh value. It may go on
+/// on the task of the incarnation before it, so tokio's task id does not tell incarnations apart; [`Context::child`] does.
 ///
 /// # Panics
 ///

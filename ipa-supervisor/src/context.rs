@@ -164,6 +164,10 @@ impl Context {
         self.control().report(Message::Lingers { slot, incarnation });
     }
 
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.0
+    }
+
     pub(crate) fn control(&self) -> &Arc<Control> {
         self.0.control()
     }

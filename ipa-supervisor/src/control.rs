@@ -11,7 +11,9 @@ use std::sync::atomic::AtomicUsize;
 use tokio::task::AbortHandle;
 
 use crate::child::End;
+use crate::incarnation::Body;
 use crate::lease::{Guards, Lease};
+use crate::lineage::Within;
 use crate::log;
 use crate::machine::ChildRef;
 use crate::message::{Message, Port, REPORTS};
@@ -19,6 +21,7 @@ use crate::ports::Entry;
 use crate::pulse::Pulse;
 use crate::reason::ExitReason;
 use crate::scope::Tasks;
+use crate::seat;
 use crate::stop_request::StopRequest;
 use crate::sync::Mutex;
 
@@ -46,7 +49,9 @@ struct State {
     parent: Option<Lease>,
     /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
     has_waited: bool,
-    /// Whether its own task has ended.
+    /// Whether its own task has been told to end at once.
+    killed: bool,
+    /// Whether its own task has ended, or is done with it.
     task_ended: bool,
 }
 
@@ -59,6 +64,7 @@ impl Control {
             end: None,
             parent: Some(parent),
             has_waited: false,
+            killed: false,
             task_ended: false,
         };
         Self {
@@ -71,9 +77,9 @@ impl Control {
         }
     }
 
-    /// The child as which its supervisor runs, if that is nested and this one has not ended.
-    pub(crate) fn parent(&self) -> Option<Arc<Self>> {
-        self.state.lock().parent.as_ref()?.control().cloned()
+    /// The child whose incarnation it is, for those who work within it.
+    pub(crate) fn within(&self) -> Within {
+        Within { port: self.port.clone(), slot: self.child.slot }
     }
 
     /// An incarnation is entered once, before its factory is called.
@@ -109,6 +115,14 @@ impl Control {
         self.state.lock().has_waited
     }
 
+    pub(crate) fn set_killed(&self) {
+        self.state.lock().killed = true;
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.state.lock().killed
+    }
+
     /// How it ended; what is not said is a kill.
     pub(crate) fn set_end(&self, end: End) {
         self.state.lock().end = Some(end);
@@ -135,14 +149,24 @@ impl Control {
 
     /// Nobody holds it any more: its guards go, then its supervisor is told, and then let go. That order is the guarantee of a lease.
     pub(crate) fn ended(&self) {
+        self.end(|message| self.report(message));
+    }
+
+    /// The same, on the task that it was, which sees to what follows from it. Answers what the task is to go on as, if anything.
+    pub(crate) fn ended_here(&self) -> Option<Body> {
+        self.end(|message| seat::report(&self.port, message, Some(self.child.slot)))
+    }
+
+    fn end<R>(&self, report: impl FnOnce(Message) -> R) -> R {
         let (guards, parent) = {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.guards), state.parent.take())
         };
         drop(guards);
         let ChildRef { slot, incarnation, .. } = self.child;
-        self.report(Message::Ended { slot, incarnation });
+        let reported = report(Message::Ended { slot, incarnation });
         drop(parent);
+        reported
     }
 
     /// Tells the supervisor's loop something of this incarnation.

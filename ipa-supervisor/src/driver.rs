@@ -3,7 +3,7 @@
 //! It holds what the machine must not know: factories, tasks, the way to answer. It never awaits a child's code; the only
 //! things it awaits are its inbox and the clock. Root and nested supervisors, ordered and dynamic ones, are all this loop.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
@@ -47,6 +47,21 @@ pub(crate) struct Driver {
     timer: Option<Timer>,
     /// The parent's request to stop was passed on.
     heeded: bool,
+    /// There is something that the owner has not seen.
+    news: bool,
+    at_hand: AtHand,
+}
+
+/// Whose task runs the loop.
+#[derive(Default)]
+enum AtHand {
+    /// The supervisor's, or one that goes on as it is.
+    #[default]
+    Nobody,
+    /// That of this child, whose incarnation has ended.
+    Ended(SlotId),
+    /// That of a child whose next incarnation this is, on the same task.
+    Next(Box<Body>),
 }
 
 /// How far the supervisor has got, as the loop's owner wants to know it.
@@ -120,7 +135,13 @@ impl Driver {
             lease,
             timer: None,
             heeded: false,
+            news: false,
+            at_hand: AtHand::Nobody,
         }
+    }
+
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
     }
 
     /// Begins to start the initial children. To be called once.
@@ -128,11 +149,13 @@ impl Driver {
         self.feed(Event::Begin);
     }
 
-    /// Runs the loop until the initial children are up, or it is clear that they will not be. Cancel safe.
-    pub(crate) async fn up(&mut self) -> Result<(), StartError> {
-        poll_fn(|cx| self.poll_up(cx)).await
+    /// Whether the initial children have come up.
+    pub(crate) fn is_up(&self) -> bool {
+        self.progress.started
     }
 
+    /// Runs the loop until the initial children are up, or it is clear that they will not be. That stays news until
+    /// [`poll_end`](Self::poll_end): nobody else goes on before the owner has passed it on.
     pub(crate) fn poll_up(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), StartError>> {
         loop {
             if let Some(reason) = &self.progress.exit {
@@ -148,11 +171,6 @@ impl Driver {
         }
     }
 
-    /// Runs the loop until the supervisor has ended. Cancel safe.
-    pub(crate) async fn run(&mut self) -> ExitReason {
-        poll_fn(|cx| self.poll_end(cx, &mut true, || {})).await
-    }
-
     /// Runs the loop until the supervisor has ended. `stalled` is called if the stop cannot be finished for now, unless that was `told`.
     pub(crate) fn poll_end(
         &mut self,
@@ -161,6 +179,7 @@ impl Driver {
         stalled: impl Fn(),
     ) -> Poll<ExitReason> {
         loop {
+            self.news = false;
             if let Some(reason) = &self.progress.exit {
                 return Poll::Ready(reason.clone());
             }
@@ -187,12 +206,8 @@ impl Driver {
     fn poll_turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         // A loop that always finds a message would otherwise never let its thread go.
         let progress = ready!(tokio::task::coop::poll_proceed(cx));
-        // A deadline too far off to be a moment is none.
-        let deadline = self.machine.poll_timeout().and_then(|deadline| self.epoch.checked_add(deadline));
-        // Before the inbox: one that is never empty would stop the clock.
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self.tick() {
             progress.made_progress();
-            self.feed(Event::Tick);
             return Poll::Ready(());
         }
         if let Poll::Ready(message) = self.port.inbox.poll_pop(cx) {
@@ -200,18 +215,73 @@ impl Driver {
             self.receive(message);
             return Poll::Ready(());
         }
-        ready!(self.poll_timer(cx, deadline));
+        ready!(self.poll_timer(cx));
         self.feed(Event::Tick);
         Poll::Ready(())
     }
 
-    fn poll_timer(&mut self, cx: &mut task::Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        let Some(deadline) = deadline else {
+    /// Deals with a deadline that is over, or else with the next message. Answers whether there was one.
+    pub(crate) fn turn(&mut self) -> bool {
+        // Before the inbox: one that is never empty would stop the clock.
+        if self.tick() {
+            return true;
+        }
+        match self.port.inbox.try_pop() {
+            Some(message) => {
+                self.receive(message);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the owner is to see something before anybody goes on: what comes after the start must not seem to come before it.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// Whether there is something that [`turn`](Self::turn)s cannot do: the owner has to see it, or a timer to be set.
+    pub(crate) fn wants_owner(&self) -> bool {
+        self.news || self.deadline().is_some_and(|deadline| !self.has_timer(deadline))
+    }
+
+    /// The loop is run on a task that is not the supervisor's; that of this child, if its incarnation has ended.
+    pub(crate) fn at_hand(&mut self, ended: Option<SlotId>) {
+        self.at_hand = ended.map_or(AtHand::Nobody, AtHand::Ended);
+    }
+
+    /// What that task is to go on as.
+    pub(crate) fn take_next(&mut self) -> Option<Body> {
+        match std::mem::take(&mut self.at_hand) {
+            AtHand::Next(body) => Some(*body),
+            AtHand::Ended(_) | AtHand::Nobody => None,
+        }
+    }
+
+    fn tick(&mut self) -> bool {
+        let due = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        if due {
+            self.feed(Event::Tick);
+        }
+        due
+    }
+
+    /// The next one. One too far off to be a moment is none.
+    fn deadline(&self) -> Option<Instant> {
+        self.epoch.checked_add(self.machine.poll_timeout()?)
+    }
+
+    /// Whether there is one that is not due after this. It may go off in vain: one for each deadline would cost more.
+    fn has_timer(&self, deadline: Instant) -> bool {
+        self.timer.as_ref().is_some_and(|timer| timer.due <= deadline)
+    }
+
+    fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else {
             self.timer = None;
             return Poll::Pending;
         };
-        // A timer that is due before stays, though it may go off in vain: one for each deadline would cost more.
-        if self.timer.as_ref().is_none_or(|timer| timer.due > deadline) {
+        if !self.has_timer(deadline) {
             self.timer = None;
         }
         let timer = self
@@ -307,6 +377,7 @@ impl Driver {
             }
             Action::Kill { slot, incarnation } => {
                 if let Some(running) = self.running(slot, incarnation) {
+                    running.control.set_killed();
                     running.task.abort();
                 }
             }
@@ -319,12 +390,19 @@ impl Driver {
             Action::Reply(tag, result) => {
                 let _ = tag.send(result);
             }
-            Action::Started => self.progress.started = true,
-            Action::Stalled(stuck) => self.progress.stalled = Some(stuck),
+            Action::Started => {
+                self.progress.started = true;
+                self.news = true;
+            }
+            Action::Stalled(stuck) => {
+                self.progress.stalled = Some(stuck);
+                self.news = true;
+            }
             Action::Note(note) => self.note(&note),
             Action::Exit(reason) => {
                 *self.port.reason.lock() = Some(reason.clone());
                 self.progress.exit = Some(reason);
+                self.news = true;
             }
         }
     }
@@ -351,7 +429,17 @@ impl Driver {
         let cx = Context::new(Hold::first(control.clone()));
         let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
         let body = Body { factory, cx, manner: Manner::of(policy, steps_back) };
-        let task = spawn(CURRENT.scope(control.clone(), body.live())).abort_handle();
+        if matches!(self.at_hand, AtHand::Ended(ended) if ended == id)
+            && let Some(last) = &mut slot.running
+            // One that has awaited nothing would never let its worker go, and one that was killed is aborted when it first awaits.
+            && !steps_back
+            && !last.control.is_killed()
+        {
+            last.control = control;
+            self.at_hand = AtHand::Next(Box::new(body));
+            return;
+        }
+        let task = spawn(CURRENT.scope(control.within(), body.live())).abort_handle();
         slot.running = Some(Running { control, task });
     }
 

@@ -171,6 +171,23 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         self.insert(lane, Item { value, bounded: false }, None)
     }
 
+    /// As [`push`](Self::push), but the reader is left to sleep: whoever calls this sees to the item, or has the reader woken.
+    pub(crate) fn push_unheard(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
+        let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            drop(lanes);
+            return Err(Closed(value));
+        }
+        lanes.queues[lane].push_back(Item { value, bounded: false });
+        Ok(())
+    }
+
+    /// Wakes the reader, if it waits.
+    pub(crate) fn wake_reader(&self) {
+        let reader = self.lanes.lock().reader.take();
+        wake(reader);
+    }
+
     /// Appends to a lane when there is a place for it. Cancel safe: dropped before it returns, nothing was appended.
     pub(crate) async fn push_bounded(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
         match self.try_push_bounded(lane, value, None) {

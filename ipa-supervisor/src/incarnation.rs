@@ -1,4 +1,4 @@
-//! One run of a child, on its own task: factory, `init`, `run`, `terminate`, and the end.
+//! One run of a child, on its own task: factory, `init`, `run`, `terminate`, and the end. Then another, if that is what follows from it.
 //!
 //! Every call of foreign code is made here, with panics caught, and never by the loop. The one trick is the order in which the parts
 //! of a task drop: whatever becomes of it (it returns, it is aborted, even before its first poll), the call under way goes first, then
@@ -23,6 +23,7 @@ use crate::machine::ChildRef;
 use crate::message::Message;
 use crate::policy::{DEFAULT_SHUTDOWN, Policy, Shutdown, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
+use crate::seat;
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::runtime::{Handle, RuntimeFlavor};
@@ -70,51 +71,77 @@ impl Body {
     #[expect(clippy::manual_async_fn)]
     pub(crate) fn live(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            let mut value = match self.make() {
-                Ok(value) => value,
-                Err(end) => return self.cx.control().set_end(end),
-            };
-            let started = {
-                // Its own: what the child does with it is no concern of the waits here.
-                let mut cx = self.cx.clone();
-                let mut init = Call::new(value.0.init(&mut cx), self.stop_of_init());
-                (&mut init).await
-            };
-            if let Err(end) = self.is_up(started) {
-                return self.over(value, end);
-            }
-            if self.steps_back() {
-                yield_now().await;
-            }
-            let ended = {
-                let mut cx = self.cx.clone();
-                let mut run = Call::new(value.0.run(&mut cx), self.stop_of_run());
-                let ended = (&mut run).await;
-                if run.has_waited {
-                    self.cx.control().set_has_waited();
+            loop {
+                'incarnation: {
+                    let mut value = match self.make() {
+                        Ok(value) => value,
+                        Err(end) => break 'incarnation self.cx.control().set_end(end),
+                    };
+                    let started = {
+                        // Its own: what the child does with it is no concern of the waits here.
+                        let mut cx = self.cx.clone();
+                        let mut init = Call::new(value.0.init(&mut cx), self.stop_of_init());
+                        (&mut init).await
+                    };
+                    if let Err(end) = self.is_up(started) {
+                        break 'incarnation self.over(value, end);
+                    }
+                    if self.steps_back() {
+                        yield_now().await;
+                    }
+                    let ended = {
+                        let mut cx = self.cx.clone();
+                        let mut run = Call::new(value.0.run(&mut cx), self.stop_of_run());
+                        let ended = (&mut run).await;
+                        if run.has_waited {
+                            self.cx.control().set_has_waited();
+                        }
+                        ended
+                    };
+                    let (mut reason, bound) = self.after_run(ended);
+                    if let Some(bound) = bound {
+                        let ended = {
+                            let mut cx = self.cx.clone();
+                            Terminate::new(value.0.terminate(&mut cx, &reason), bound).await
+                        };
+                        // As in OTP, a crash in terminate is what the child ended with.
+                        match ended {
+                            Some(Ok(())) => {}
+                            Some(Err(panicked)) => reason = panicked,
+                            None => self.was_cut_short(),
+                        }
+                    }
+                    self.over(value, End::Exited(reason));
                 }
-                ended
-            };
-            let (mut reason, bound) = self.after_run(ended);
-            if let Some(bound) = bound {
-                let ended = {
-                    let mut cx = self.cx.clone();
-                    Terminate::new(value.0.terminate(&mut cx, &reason), bound).await
-                };
-                // As in OTP, a crash in terminate is what the child ended with.
-                match ended {
-                    Some(Ok(())) => {}
-                    Some(Err(panicked)) => reason = panicked,
-                    None => self.was_cut_short(),
+                match self.end() {
+                    Some(next) => self = next,
+                    None => return,
                 }
             }
-            self.over(value, End::Exited(reason));
         }
+    }
+
+    /// Ends the incarnation, and sees to what follows from it if nothing else holds its lease. Answers what the task is to go on as.
+    fn end(&mut self) -> Option<Self> {
+        self.task_ended();
+        // Else it ends when the last holder lets go, wherever that is.
+        self.cx.hold().let_go().then(|| self.cx.control().ended_here())?
+    }
+
+    fn task_ended(&mut self) {
+        // There if the task was aborted before its first poll. Foreign, and so is its Drop.
+        let factory = self.factory.take();
+        log::caught("a child's factory, when dropped", || drop(factory));
+        self.cx.control().task_ended();
     }
 
     /// Enters the child in the directory and makes its value.
     fn make(&mut self) -> Result<Value, End> {
         let control = self.cx.control();
+        // As it can be that early where its task is that of the one before it.
+        if control.is_killed() {
+            return Err(End::Exited(ExitReason::Killed));
+        }
         if let Some(cause) = control.stop.get() {
             return Err(End::Exited(ExitReason::Shutdown(cause)));
         }
@@ -149,8 +176,10 @@ impl Body {
         match started {
             Either::Done(Ok(Ok(Init::Ready))) => {
                 let ChildRef { slot, incarnation, .. } = *self.cx.child();
-                self.cx.control().report(Message::Up { slot, incarnation });
-                Ok(())
+                let control = self.cx.control();
+                seat::report(&control.port, Message::Up { slot, incarnation }, None);
+                // By what followed from it, here: a task that is aborted while it runs would go on to its next await.
+                if control.is_killed() { Err(End::Exited(ExitReason::Killed)) } else { Ok(()) }
             }
             Either::Done(Ok(Ok(Init::Ignore))) => Err(End::Declined),
             Either::Done(Ok(Err(error))) => Err(End::Exited(ExitReason::failed(error))),
@@ -161,8 +190,8 @@ impl Body {
 
     /// Whether the worker is to be let go before the child runs, where there are others to go on.
     ///
-    /// The report has woken the supervisor into this worker's LIFO slot, where no other worker takes it from: a `run` that blocks at
-    /// once would hold up the answer to its own start, and the supervisor. Not by a child whose last run is known to have awaited
+    /// What the report has led to may have woken the caller or the supervisor into this worker's LIFO slot, where no other worker takes
+    /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
     /// something: it would be a quarter of its restart.
     fn steps_back(&self) -> bool {
         self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
@@ -203,10 +232,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // There if the task was aborted before its first poll. Foreign, and so is its Drop.
-        let factory = self.factory.take();
-        log::caught("a child's factory, when dropped", || drop(factory));
-        self.cx.control().task_ended();
+        self.task_ended();
     }
 }
 
@@ -373,6 +399,6 @@ mod tests {
     /// With tokio's own 128 bytes this is a block of 256; one byte more, and every child costs another 128.
     #[test]
     fn the_task_of_a_child_is_small() {
-        assert!(size_of_output(Body::live) <= 128);
+        assert!(size_of_output(Body::live) <= 120);
     }
 }

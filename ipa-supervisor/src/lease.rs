@@ -71,6 +71,7 @@ impl Lease {
     }
 
     /// The incarnation whose lease it is, if it is one's.
+    #[cfg(ipa_interleavings)]
     pub(crate) fn control(&self) -> Option<&Arc<Control>> {
         match &self.0 {
             Of::Root(_) => None,
@@ -109,7 +110,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let holders = match &self.0 {
             Of::Root(root) => Arc::strong_count(root),
-            Of::Child(hold) => hold.0.holders.load(Ordering::Relaxed),
+            Of::Child(hold) => Hold::count(&hold.0),
         };
         f.debug_struct("Lease").field("holders", &holders).finish_non_exhaustive()
     }
@@ -139,11 +140,14 @@ impl fmt::Debug for WeakLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let holders = match &self.0 {
             Weakly::Root(root) => root.strong_count(),
-            Weakly::Child(control) => control.holders.load(Ordering::Relaxed),
+            Weakly::Child(control) => Hold::count(control),
         };
         f.debug_struct("WeakLease").field("holders", &holders).finish_non_exhaustive()
     }
 }
+
+/// More than there ever are: what is left of a count whose last holder has let go.
+const OVER: usize = 1 << (usize::BITS - 1);
 
 /// The lease of an incarnation, as its own parts have it.
 ///
@@ -158,11 +162,20 @@ impl Hold {
         Self(control)
     }
 
+    fn count(control: &Control) -> usize {
+        control.holders.load(Ordering::Relaxed) & !OVER
+    }
+
     /// One more, unless there is none left.
     fn another(control: &Arc<Control>) -> Option<Self> {
-        let more = |holders| (holders > 0).then_some(holders + 1);
+        let more = |holders| (holders > 0 && holders < OVER).then_some(holders + 1);
         control.holders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Self(control.clone()))
+    }
+
+    /// Lets go, if it is the last: then the end is the caller's to see to, and dropping this is nothing more. Answers whether it was.
+    pub(crate) fn let_go(&self) -> bool {
+        self.0.holders.compare_exchange(1, OVER + 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {

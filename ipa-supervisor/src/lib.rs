@@ -88,6 +88,7 @@ mod process;
 mod pulse;
 mod reason;
 mod scope;
+mod seat;
 mod server;
 mod spec;
 mod stop_request;

@@ -1,12 +1,14 @@
 //! What a supervisor's loop is sent, and in which order of priority.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::inbox::Inbox;
+use crate::lineage::Within;
 use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
 use crate::policy::Policy;
 use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
+use crate::seat::Seat;
 use crate::spec::ChildSpec;
 use crate::sync::{Mutex, SetOnce, oneshot};
 
@@ -101,6 +103,10 @@ impl From<Request> for Message {
 /// What a supervisor's loop shares with its handles and its children. One for each run of a supervisor.
 pub(crate) struct Port {
     pub(crate) inbox: Inbox<Message, LANES>,
+    /// Where the loop lies.
+    pub(crate) seat: Seat,
+    /// As whose child the supervisor runs, if it is nested: set before it starts its own.
+    pub(crate) within: OnceLock<Within>,
     /// Set when the supervisor's lease has ended.
     pub(crate) ended: SetOnce<ExitReason>,
     /// What the loop ended with, until `ended` says so. Here, as the loop and the lease's guard both hold the port.
@@ -113,6 +119,8 @@ impl Port {
     pub(crate) fn new(directory: Option<Arc<dyn Directory>>) -> Arc<Self> {
         Arc::new(Self {
             inbox: Inbox::new(PLACES),
+            seat: Seat::default(),
+            within: OnceLock::new(),
             ended: SetOnce::new(),
             reason: Mutex::new(None),
             directory,

@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use crate::blueprint::Blueprint;
 use crate::child::{Child, Init};
 use crate::context::Context;
-use crate::driver::Driver;
 use crate::dynamic::DynamicSupervisorBuilder;
 use crate::error::StartError;
 use crate::handle::{DynamicRef, SupervisorRef};
 use crate::message::Port;
 use crate::policy::{Kind, Settings, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
+use crate::seat::Owner;
 use crate::spec::ChildSpec;
 use crate::supervisor::SupervisorBuilder;
 
@@ -34,7 +34,7 @@ use crate::supervisor::SupervisorBuilder;
 pub struct NestedSupervisor {
     /// Boxed, as is the loop that comes of it: there is only ever one of them, and neither before and after.
     blueprint: Option<Box<Blueprint>>,
-    driver: Option<Box<Driver>>,
+    driver: Option<Owner>,
     port: Arc<Port>,
     dynamic: bool,
 }
@@ -86,16 +86,23 @@ impl Child for NestedSupervisor {
         let Some(blueprint) = self.blueprint.take() else {
             return Err("a nested supervisor's init was called twice".into());
         };
-        let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
-        let driver = self.driver.insert(Box::new(driver));
+        // The only one to set it, once: a child's `init` is called once.
+        let _ = self.port.within.set(cx.control().within());
+        let mut driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
         match self.dynamic {
             true => cx.publish(DynamicRef::new(self.port.clone())),
             false => cx.publish(SupervisorRef::new(self.port.clone())),
         }
         driver.begin();
+        let driver = self.driver.insert(Owner::new(driver));
         let up = poll_fn(|task| {
-            driver.heed(cx.stop_request(), task);
-            driver.poll_up(task)
+            driver.poll(task, |driver, task| {
+                // Else it is up by now: a stop that comes after that is for its run.
+                if !driver.is_up() {
+                    driver.heed(cx.stop_request(), task);
+                }
+                driver.poll_up(task)
+            })
         })
         .await;
         if let Err(StartError::Stuck(_)) = &up {
@@ -111,9 +118,11 @@ impl Child for NestedSupervisor {
         };
         let mut told = false;
         let reason = poll_fn(|task| {
-            // To a stop it is news that the supervisor cannot end, though that was told before.
-            told &= !driver.heed(cx.stop_request(), task);
-            driver.poll_end(task, &mut told, || cx.report_stuck())
+            driver.poll(task, |driver, task| {
+                // To a stop it is news that the supervisor cannot end, though that was told before.
+                told &= !driver.heed(cx.stop_request(), task);
+                driver.poll_end(task, &mut told, || cx.report_stuck())
+            })
         })
         .await;
         Ok(Self::ended(reason))

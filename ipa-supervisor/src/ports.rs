@@ -82,8 +82,8 @@ impl fmt::Debug for Published {
 
 /// Who is told what a supervisor notes: starts, exits, stuck children.
 ///
-/// Called in the supervisor's loop, so it must be quick and must not block: set a number, send on a channel. A panic in it is
-/// caught and logged. Any `Fn(&Note)` is one.
+/// Called in the supervisor's loop, one note after the other, by whichever task runs the loop then: the supervisor's, or a child's. So
+/// it must be quick and must not block: set a number, send on a channel. A panic in it is caught and logged. Any `Fn(&Note)` is one.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, note: &Note);

@@ -42,7 +42,7 @@ where
     let control = hold.control().clone();
     // One struct, so that a task that is aborted before its first poll drops the future before the lease.
     let scoped = Scoped { future, hold };
-    let task = tokio::spawn(CURRENT.scope(control.clone(), async move {
+    let task = tokio::spawn(CURRENT.scope(control.within(), async move {
         let Scoped { future, hold } = scoped;
         let output = future.await;
         drop(hold);

@@ -4,7 +4,7 @@ mod support;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ipa_supervisor::{
     BoxError, Cause, Child, ChildSpec, Context, DeleteChildError, DynamicSupervisor, Exit, Init,
@@ -254,4 +254,40 @@ async fn a_task_that_is_nobodys() {
     tokio::time::sleep(ms(1)).await;
     supervisor.shutdown().await.unwrap();
     assert_eq!(begun.elapsed(), ms(300));
+}
+
+/// RT-20 an incarnation that goes on on the task of the one before it is within the same supervisors.
+#[tokio::test(start_paused = true)]
+async fn from_an_incarnation_on_the_same_task() {
+    let outer = Arc::new(OnceLock::<SupervisorRef>::new());
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let leaf = ChildSpec::task("leaf", {
+        let outer = outer.clone();
+        move |cx| {
+            let (outer, answers) = (outer.clone(), answers.clone());
+            async move {
+                tokio::task::yield_now().await;
+                if cx.child().incarnation.0 < 3 {
+                    return Err::<(), _>(std::io::Error::other("told to"));
+                }
+                let inner = cx.supervisor();
+                let outer = outer.get().unwrap();
+                assert!(inner.contains_caller() && outer.contains_caller());
+                let of_inner = inner.terminate_child("leaf").await;
+                let of_outer = outer.terminate_child("inner").await;
+                let _ = answers.send((of_inner, of_outer));
+                std::future::pending().await
+            }
+        }
+    });
+    let leaf = Arc::new(Mutex::new(Some(leaf)));
+    let inner = ChildSpec::supervisor("inner", move || {
+        Supervisor::builder().child(leaf.lock().unwrap().take().unwrap())
+    });
+    let supervisor = Supervisor::builder().child(inner).start().await.unwrap();
+    outer.set(supervisor.downgrade()).unwrap();
+    let (of_inner, of_outer) = answered.recv().await.unwrap();
+    assert!(matches!(of_inner, Err(TerminateChildError::WouldDeadlock)), "{of_inner:?}");
+    assert!(matches!(of_outer, Err(TerminateChildError::WouldDeadlock)), "{of_outer:?}");
+    supervisor.shutdown().await.unwrap();
 }

@@ -2,15 +2,15 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ipa_supervisor::{
-    Cause, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Note, Restart, RestartChildError,
-    RestartIntensity, StartChildError, Supervisor, SupervisorRef,
+    Cause, ChildRef, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Incarnation, Note, Restart,
+    RestartChildError, RestartIntensity, Shutdown, StartChildError, Strategy, Supervisor, SupervisorRef,
 };
 use support::{Bomb, Does, World, all_running, ms, states};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 fn often() -> RestartIntensity {
@@ -457,4 +457,132 @@ impl ipa_supervisor::Child for Held {
     async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<Exit, ipa_supervisor::BoxError> {
         Ok(Exit::Normal)
     }
+}
+
+/// A child that is told when to crash, and notes the task that each of its incarnations runs on.
+fn crashes(
+    id: &'static str,
+    crash: &Arc<Notify>,
+    tasks: &mpsc::UnboundedSender<(ChildRef, tokio::task::Id)>,
+) -> ChildSpec {
+    let (crash, tasks) = (crash.clone(), tasks.clone());
+    ChildSpec::task(id, move |cx| {
+        let (crash, tasks) = (crash.clone(), tasks.clone());
+        async move {
+            let _ = tasks.send((cx.child().clone(), tokio::task::id()));
+            crash.notified().await;
+            Err::<(), _>(std::io::Error::other("told to"))
+        }
+    })
+}
+
+/// A crash whose supervisor has nothing else to do is followed by the next incarnation on the same task: no other is woken or made.
+/// Not where the last one is still held elsewhere, or has awaited nothing and would never let its worker go.
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_on_its_task() {
+    let (crash, (tasks, mut on)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+    let held = Arc::new(Mutex::new(None));
+    let keeps = ChildSpec::task("keeps", {
+        let (crash, tasks, held) = (crash.clone(), tasks.clone(), held.clone());
+        move |cx| {
+            let (crash, tasks, held) = (crash.clone(), tasks.clone(), held.clone());
+            async move {
+                let _ = tasks.send((cx.child().clone(), tokio::task::id()));
+                if cx.child().incarnation == Incarnation(1) {
+                    *held.lock().unwrap() = Some(cx.lease());
+                }
+                crash.notified().await;
+            }
+        }
+    });
+    let (never, at_once) = (Arc::new(AtomicUsize::new(0)), tasks.clone());
+    let hastes = ChildSpec::task("hastes", move |cx| {
+        let _ = at_once.send((cx.child().clone(), tokio::task::id()));
+        let last = never.fetch_add(1, Ordering::Relaxed) == 1;
+        async move {
+            if last {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let supervisor = Supervisor::builder().intensity(often()).start().await.unwrap();
+    let mut ran = async |number: u64| {
+        let (child, task) = on.recv().await.unwrap();
+        assert_eq!(child.incarnation, Incarnation(number), "{child}");
+        task
+    };
+
+    let _ = supervisor.start_child(crashes("crashes", &crash, &tasks)).await.unwrap();
+    let first = ran(1).await;
+    for number in 2..5 {
+        crash.notify_one();
+        assert_eq!(ran(number).await, first);
+    }
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["crashes#4 Running"]);
+    supervisor.terminate_child("crashes").await.unwrap();
+
+    let _ = supervisor.start_child(keeps).await.unwrap();
+    let first = ran(1).await;
+    crash.notify_one();
+    // The clock goes on when nobody has anything to do.
+    tokio::time::sleep(ms(1)).await;
+    drop(held.lock().unwrap().take());
+    assert_ne!(ran(2).await, first);
+
+    let _ = supervisor.start_child(hastes).await.unwrap();
+    let first = ran(1).await;
+    assert_ne!(ran(2).await, first);
+    supervisor.shutdown().await.unwrap();
+}
+
+/// Of a group that is restarted, a child may be killed just as it ends by itself, by its own report: it is started again on a task that
+/// nobody has aborted.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_killed_as_it_ends_is_restarted() {
+    let (crash, (tasks, mut on)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+    let held = Arc::new(Mutex::new(None));
+    let first = ChildSpec::task("first", {
+        let (crash, tasks, held) = (crash.clone(), tasks.clone(), held.clone());
+        move |cx| {
+            let (crash, tasks, held) = (crash.clone(), tasks.clone(), held.clone());
+            async move {
+                let _ = tasks.send(cx.child().to_string());
+                crash.notified().await;
+                // The other has ended, and its end is told now: what follows from it is seen to when this one has ended, a moment later.
+                drop(held.lock().unwrap().take());
+                Err::<(), _>(std::io::Error::other("told to"))
+            }
+        }
+    });
+    let second = ChildSpec::task("second", {
+        let held = held.clone();
+        move |cx| {
+            let (tasks, held) = (tasks.clone(), held.clone());
+            async move {
+                let _ = tasks.send(cx.child().to_string());
+                if cx.child().incarnation == Incarnation(1) {
+                    *held.lock().unwrap() = Some(cx.lease());
+                    return Exit::Normal;
+                }
+                std::future::pending().await
+            }
+        }
+    });
+    let supervisor = Supervisor::builder()
+        .children([first.shutdown(Shutdown::BrutalKill), second])
+        .strategy(Strategy::OneForAll)
+        .intensity(RestartIntensity::new(1, ms(1000)))
+        .start()
+        .await
+        .unwrap();
+    tokio::time::sleep(ms(1)).await;
+    crash.notify_one();
+    let mut ran = Vec::new();
+    for _ in 0..4 {
+        ran.push(on.recv().await.unwrap());
+    }
+    assert_eq!(ran, ["first#1", "second#1", "first#2", "second#2"]);
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["first#2 Running", "second#2 Running"]);
+    supervisor.shutdown().await.unwrap();
 }

@@ -1,0 +1,199 @@
+//! Who runs a supervisor's loop: the supervisor's own task, or whoever has something to tell it while nobody does.
+//!
+//! What a child says of itself, that it is up or has ended, is mostly what the next step of a start, a stop or a restart waits for. To
+//! wake the supervisor's task for it takes two task switches, often to another worker and back. So the loop lies in a seat. A
+//! child's own task that has something to say sits down, if the seat is free, does what follows from it, and gets up. What has to
+//! wait for something, a deadline or the loop's owner, is left to the supervisor's task.
+//!
+//! The trick: nobody waits for a seat that is taken. Who brings something then leaves a mark, and who sits there looks at the mark, under
+//! the lock that frees the seat, before getting up. So nothing is left lying, and no lock is held while the loop runs.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{self, Poll, Waker, ready};
+
+use crate::driver::Driver;
+use crate::error::StartError;
+use crate::incarnation::Body;
+use crate::machine::SlotId;
+use crate::message::{Message, Port, REPORTS};
+use crate::reason::ExitReason;
+use crate::sync::Mutex;
+
+/// How many messages whoever brings one deals with at most; more are left to the supervisor's task. Who has brought one thing is
+/// not to work for all.
+const TURNS: usize = 16;
+
+/// Where a supervisor's loop lies while nobody runs it.
+#[derive(Default)]
+pub(crate) struct Seat(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    driver: Option<Box<Driver>>,
+    taken: bool,
+    /// Something was brought meanwhile, by somebody who relies on whoever sits there.
+    brought: bool,
+    /// The owner wants to go on.
+    owner: Option<Waker>,
+    /// The owner is gone, and the loop goes as soon as it can.
+    orphaned: bool,
+}
+
+/// What a turn came to, and whether there may be another before getting up.
+type Turn<R> = (R, bool);
+
+impl Seat {
+    /// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another. Answers the last turn's
+    /// result, and whether something was left lying.
+    fn run<R>(&self, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> (R, bool) {
+        let mut unwinds = Unwinds(Some(self));
+        loop {
+            let (result, more) = turn(&mut driver);
+            let mut state = self.0.lock();
+            let brought = std::mem::take(&mut state.brought);
+            if brought && more {
+                continue;
+            }
+            state.taken = false;
+            let owner = state.owner.take();
+            let orphan = match state.orphaned {
+                true => Some(driver),
+                false => {
+                    state.driver = Some(driver);
+                    None
+                }
+            };
+            drop(state);
+            unwinds.0 = None;
+            // Foreign code is dropped with it, and a waker's is called: not under the lock.
+            drop(orphan);
+            owner.into_iter().for_each(Waker::wake);
+            return (result, brought);
+        }
+    }
+}
+
+/// Tells the owner of a loop that is lost in a panic. There is none that is known of.
+struct Unwinds<'a>(Option<&'a Seat>);
+
+impl Drop for Unwinds<'_> {
+    fn drop(&mut self) {
+        if let Some(seat) = self.0 {
+            let owner = {
+                let mut state = seat.0.lock();
+                state.taken = false;
+                state.owner.take()
+            };
+            owner.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Puts a child's report among the messages of its supervisor's loop, and runs the loop, unless somebody does.
+///
+/// With `ended`, the child whose task this is has ended and its task could go on as the next incarnation: answers that, if there is to be one.
+/// To be called by a child's own task, with no lock held, as what follows is done here: others are started, told to stop, answered.
+pub(crate) fn report(port: &Port, message: Message, ended: Option<SlotId>) -> Option<Body> {
+    // Refused only when the loop is gone, and then nobody is left to be told.
+    port.inbox.push_unheard(REPORTS, message).ok()?;
+    let driver = {
+        let mut state = port.seat.0.lock();
+        // Looked at after the push: whoever sits there sees this mark after what was pushed.
+        state.brought |= state.taken;
+        if state.taken {
+            return None;
+        }
+        state.taken = state.driver.is_some();
+        state.driver.take()
+    };
+    let Some(driver) = driver else {
+        port.inbox.wake_reader();
+        return None;
+    };
+    let mut left = TURNS;
+    let mut next = None;
+    let (wanted, lying) = port.seat.run(driver, |driver| {
+        driver.at_hand(ended.filter(|_| next.is_none()));
+        while left > 0 && !driver.has_news() && driver.turn() {
+            left -= 1;
+        }
+        next = next.take().or_else(|| driver.take_next());
+        (left == 0 || driver.wants_owner(), left > 0 && !driver.has_news())
+    });
+    if wanted || lying {
+        port.inbox.wake_reader();
+    }
+    next
+}
+
+/// A supervisor's loop as the supervisor's own task has it. The loop goes with it.
+pub(crate) struct Owner(Arc<Port>);
+
+impl Owner {
+    pub(crate) fn new(driver: Driver) -> Self {
+        let port = driver.port().clone();
+        port.seat.0.lock().driver = Some(Box::new(driver));
+        Self(port)
+    }
+
+    /// Goes on with the loop when nobody else runs it.
+    pub(crate) fn poll<R>(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        mut go_on: impl FnMut(&mut Driver, &mut task::Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let driver = ready!(self.poll_take(cx));
+        // What is left lying behind a result is for the next poll: the owner goes on, or it ends and the loop does.
+        let (polled, _) = self.0.seat.run(driver, |driver| {
+            let polled = go_on(driver, cx);
+            let waits = polled.is_pending();
+            (polled, waits)
+        });
+        polled
+    }
+
+    /// Runs the loop until the initial children are up, or it is clear that they will not be. Cancel safe.
+    pub(crate) async fn up(&mut self) -> Result<(), StartError> {
+        poll_fn(|cx| self.poll(cx, Driver::poll_up)).await
+    }
+
+    /// Runs the loop until the supervisor has ended. Cancel safe.
+    pub(crate) async fn run(&mut self) -> ExitReason {
+        poll_fn(|cx| self.poll(cx, |driver, cx| driver.poll_end(cx, &mut true, || {}))).await
+    }
+
+    fn poll_take(&self, cx: &task::Context<'_>) -> Poll<Box<Driver>> {
+        let mut waker = None;
+        loop {
+            let mut state = self.0.seat.0.lock();
+            if !state.taken {
+                state.taken = true;
+                // The owner ends as it does when the loop panics on its own task: its children are aborted by now.
+                let Some(driver) = state.driver.take() else { panic!("a supervisor's loop has panicked") };
+                return Poll::Ready(driver);
+            }
+            // Cloned before, and dropped after: no waker's code runs under the lock.
+            let Some(waker) = waker.take() else {
+                drop(state);
+                waker = Some(cx.waker().clone());
+                continue;
+            };
+            let before = state.owner.replace(waker);
+            drop(state);
+            drop(before);
+            return Poll::Pending;
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let driver = {
+            let mut state = self.0.seat.0.lock();
+            state.orphaned = state.taken;
+            state.driver.take()
+        };
+        drop(driver);
+    }
+}
