@@ -43,49 +43,48 @@ struct State {
 /// What a turn came to, and whether there may be another before getting up.
 type Turn<R> = (R, bool);
 
-impl Seat {
-    /// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another. Answers the last turn's
-    /// result, and whether something was left lying.
-    fn run<R>(&self, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> (R, bool) {
-        let mut unwinds = Unwinds(Some(self));
-        loop {
-            let (result, more) = turn(&mut driver);
-            let mut state = self.0.lock();
-            let brought = std::mem::take(&mut state.brought);
-            if brought && more {
-                continue;
-            }
-            state.taken = false;
-            let owner = state.owner.take();
-            let orphan = match state.orphaned {
-                true => Some(driver),
-                false => {
-                    state.driver = Some(driver);
-                    None
-                }
-            };
-            drop(state);
-            unwinds.0 = None;
-            // Foreign code is dropped with it, and a waker's is called: not under the lock.
-            drop(orphan);
-            owner.into_iter().for_each(Waker::wake);
-            return (result, brought);
+/// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another. Answers the last turn's
+/// result, and whether something was left lying.
+fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> (R, bool) {
+    let mut unwinds = Unwinds(Some(port));
+    loop {
+        let (result, more) = turn(&mut driver);
+        let mut state = port.seat.0.lock();
+        let brought = std::mem::take(&mut state.brought);
+        if brought && more {
+            continue;
         }
+        state.taken = false;
+        let owner = state.owner.take();
+        let orphan = match state.orphaned {
+            true => Some(driver),
+            false => {
+                state.driver = Some(driver);
+                None
+            }
+        };
+        drop(state);
+        unwinds.0 = None;
+        // Foreign code is dropped with it, and a waker's is called: not under the lock.
+        drop(orphan);
+        owner.into_iter().for_each(Waker::wake);
+        return (result, brought);
     }
 }
 
-/// Tells the owner of a loop that is lost in a panic. There is none that is known of.
-struct Unwinds<'a>(Option<&'a Seat>);
+/// Tells the owner of a loop that goes in a panic, of a caller's waker, say.
+struct Unwinds<'a>(Option<&'a Port>);
 
 impl Drop for Unwinds<'_> {
     fn drop(&mut self) {
-        if let Some(seat) = self.0 {
+        if let Some(port) = self.0 {
             let owner = {
-                let mut state = seat.0.lock();
+                let mut state = port.seat.0.lock();
                 state.taken = false;
                 state.owner.take()
             };
             owner.into_iter().for_each(Waker::wake);
+            port.inbox.wake_reader();
         }
     }
 }
@@ -113,7 +112,7 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<SlotId>) -> Op
     };
     let mut left = TURNS;
     let mut next = None;
-    let (wanted, lying) = port.seat.run(driver, |driver| {
+    let (wanted, lying) = run(port, driver, |driver| {
         driver.at_hand(ended.filter(|_| next.is_none()));
         while left > 0 && !driver.has_news() && driver.turn() {
             left -= 1;
@@ -145,7 +144,7 @@ impl Owner {
     ) -> Poll<R> {
         let driver = ready!(self.poll_take(cx));
         // What is left lying behind a result is for the next poll: the owner goes on, or it ends and the loop does.
-        let (polled, _) = self.0.seat.run(driver, |driver| {
+        let (polled, _) = run(&self.0, driver, |driver| {
             let polled = go_on(driver, cx);
             let waits = polled.is_pending();
             (polled, waits)

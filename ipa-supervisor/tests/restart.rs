@@ -4,10 +4,12 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{self, Wake, Waker};
 
 use ipa_supervisor::{
-    Cause, ChildRef, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Incarnation, Note, Restart,
-    RestartChildError, RestartIntensity, Shutdown, StartChildError, Strategy, Supervisor, SupervisorRef,
+    Cause, ChildRef, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Incarnation,
+    NestedSupervisor, Note, Restart, RestartChildError, RestartIntensity, Shutdown, StartChildError,
+    Strategy, Supervisor, SupervisorRef,
 };
 use support::{Bomb, Does, World, all_running, ms, states};
 use tokio::sync::{Notify, mpsc};
@@ -584,5 +586,36 @@ async fn a_child_that_is_killed_as_it_ends_is_restarted() {
     assert_eq!(ran, ["first#1", "second#1", "first#2", "second#2"]);
     tokio::time::sleep(ms(1)).await;
     assert_eq!(states(&supervisor.which_children().await.unwrap()), ["first#2 Running", "second#2 Running"]);
+    supervisor.shutdown().await.unwrap();
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+/// A caller's waker that panics takes the supervisor with it that was about to answer, whichever task ran its loop: the parent hears of it.
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics() {
+    let (handles, mut handle) = mpsc::unbounded_channel();
+    let inner = ChildSpec::new("inner", move || {
+        let inner = NestedSupervisor::new(Supervisor::builder());
+        let _ = handles.send(inner.handle());
+        inner
+    });
+    let supervisor = Supervisor::builder().child(inner).start().await.unwrap();
+    let first = handle.recv().await.unwrap();
+    let child = ChildSpec::task("child", |_cx| std::future::pending::<()>());
+    let mut start = Box::pin(first.start_child(child));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(start.as_mut().poll(&mut task::Context::from_waker(&waker)).is_pending());
+    assert!(matches!(first.wait().await, ExitReason::Killed));
+    let second = handle.recv().await.unwrap();
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["inner#2 Running"]);
+    assert_eq!((second.count_children().await.unwrap().specs, first.is_closed()), (0, true));
     supervisor.shutdown().await.unwrap();
 }
