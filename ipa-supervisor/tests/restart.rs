@@ -3,13 +3,13 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{self, Wake, Waker};
 
 use ipa_supervisor::{
-    Cause, ChildRef, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Incarnation,
-    NestedSupervisor, Note, Restart, RestartChildError, RestartIntensity, Shutdown, StartChildError,
-    Strategy, Supervisor, SupervisorRef,
+    BoxError, Cause, Child, ChildRef, ChildSpec, ChildState, Context, DynamicSupervisor, Exit, ExitReason,
+    Incarnation, NestedSupervisor, Note, Restart, RestartChildError, RestartIntensity, Shutdown,
+    StartChildError, Strategy, Supervisor, SupervisorRef, async_trait,
 };
 use support::{Bomb, Does, World, all_running, ms, states};
 use tokio::sync::{Notify, mpsc};
@@ -617,5 +617,50 @@ async fn a_waker_that_panics() {
     tokio::time::sleep(ms(1)).await;
     assert_eq!(states(&supervisor.which_children().await.unwrap()), ["inner#2 Running"]);
     assert_eq!((second.count_children().await.unwrap().specs, first.is_closed()), (0, true));
+    supervisor.shutdown().await.unwrap();
+}
+
+struct Crashes(Arc<Notify>);
+
+#[async_trait]
+impl Child for Crashes {
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        self.0.notified().await;
+        Err("told to".into())
+    }
+}
+
+/// A child that is killed before its next incarnation has begun does not begin, though it would on the task that runs the loop.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_killed_before_it_begins() {
+    let (crash, made) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let child = ChildSpec::new("a", {
+        let (crash, made) = (crash.clone(), made.clone());
+        move || {
+            made.fetch_add(1, Ordering::Relaxed);
+            Crashes(crash.clone())
+        }
+    });
+    let kills = Arc::new(OnceLock::<SupervisorRef>::new());
+    let observer = {
+        let kills = kills.clone();
+        move |note: &Note| {
+            if let Note::Restarting { child, .. } = note {
+                kills.get().unwrap().request_terminate_child(child.id.clone());
+            }
+        }
+    };
+    let supervisor = Supervisor::builder()
+        .child(child.shutdown(Shutdown::BrutalKill))
+        .observer(Arc::new(observer))
+        .start()
+        .await
+        .unwrap();
+    kills.set(supervisor.downgrade()).unwrap();
+    tokio::time::sleep(ms(1)).await;
+    crash.notify_one();
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#2 Undefined"]);
+    assert_eq!(made.load(Ordering::Relaxed), 1);
     supervisor.shutdown().await.unwrap();
 }
