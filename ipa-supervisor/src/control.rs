@@ -103,7 +103,7 @@ impl Control {
     }
 
     pub(crate) fn guard(&self, guards: Guards) {
-        self.state.lock().guards.append(guards);
+        self.state.lock().guards.push_front(guards);
     }
 
     /// Its `run` is over, and has awaited something.

@@ -318,9 +318,7 @@ impl Driver {
         match request {
             Request::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
             Request::Kill { cause } => self.feed(Event::Kill { cause }),
-            Request::Command { tag, caller, op } => {
-                self.feed(Event::Command(Command { tag: Some(tag), caller, op }));
-            }
+            Request::Command(command) => self.feed(Event::Command(command)),
             Request::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
             // A caller that does not wait any more is no concern of the answers below.
             Request::WhichChildren(reply) => {

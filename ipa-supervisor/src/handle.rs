@@ -7,7 +7,7 @@ use crate::error::{
     Closed, DeleteChildError, RestartChildError, ShutdownError, StartChildError, TerminateChildError,
 };
 use crate::lineage;
-use crate::machine::{ChildCounts, ChildInfo, ChildRef, Op, Outcome, Refusal, Target};
+use crate::machine::{ChildCounts, ChildInfo, ChildRef, Command, Op, Outcome, Refusal, Target};
 use crate::message::{COMMANDS, Message, Port, Request, STOPS, StartChild};
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason};
@@ -85,7 +85,8 @@ impl SupervisorRef {
         let id = id.into();
         let target = Target::Id(id.clone());
         let (tag, reply) = oneshot::channel();
-        let request = Request::Command { tag, caller: self.0.caller(), op: Op::Restart(target) };
+        let command = Command { tag: Some(tag), caller: self.0.caller(), op: Op::Restart(target) };
+        let request = Request::Command(command);
         match self.0.call(COMMANDS, request, reply).await.ok_or(RestartChildError::Closed)?? {
             Outcome::Started(slot, incarnation) => Ok(Started::Child(ChildRef { id, slot, incarnation })),
             Outcome::Ignored | Outcome::Done => Ok(Started::Ignored),
@@ -115,7 +116,8 @@ impl SupervisorRef {
     pub async fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), DeleteChildError> {
         let target = Target::Id(id.into());
         let (tag, reply) = oneshot::channel();
-        let request = Request::Command { tag, caller: self.0.caller(), op: Op::Delete(target) };
+        let command = Command { tag: Some(tag), caller: self.0.caller(), op: Op::Delete(target) };
+        let request = Request::Command(command);
         self.0.call(COMMANDS, request, reply).await.ok_or(DeleteChildError::Closed)??;
         Ok(())
     }

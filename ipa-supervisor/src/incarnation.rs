@@ -40,10 +40,10 @@ pub(crate) struct Body {
 
 /// How the spec wants the calls made.
 pub(crate) struct Manner {
-    pub(crate) stop_mode: StopMode,
-    pub(crate) terminate_after_panic: bool,
+    stop_mode: StopMode,
+    terminate_after_panic: bool,
     /// Whether the child lets its worker go once before it runs: its last run, if there was one, has not awaited anything.
-    pub(crate) steps_back: bool,
+    steps_back: bool,
     /// Boxed, unless it is the default.
     shutdown: Option<Box<Shutdown>>,
 }

@@ -86,7 +86,7 @@ impl Lease {
     pub fn tie(&self, guard: impl Any + Send) {
         let guard = Guards::of(guard);
         match &self.0 {
-            Of::Root(root) => root.0.lock().append(guard),
+            Of::Root(root) => root.0.lock().push_front(guard),
             Of::Child(hold) => hold.0.guard(guard),
         }
     }
@@ -216,7 +216,7 @@ impl Guards {
     }
 
     /// Puts one before the others.
-    pub(crate) fn append(&mut self, mut one: Self) {
+    pub(crate) fn push_front(&mut self, mut one: Self) {
         if let Some(tied) = &mut one.0 {
             tied.earlier = std::mem::take(self);
             *self = one;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::inbox::Inbox;
 use crate::lineage::Within;
-use crate::machine::{ChildCounts, ChildInfo, Incarnation, Op, Outcome, Refusal, SlotId, Target};
+use crate::machine::{ChildCounts, ChildInfo, Command, Incarnation, Outcome, Refusal, SlotId, Target};
 use crate::policy::Policy;
 use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
@@ -62,11 +62,7 @@ pub(crate) struct StartChild {
 
 pub(crate) enum Request {
     /// Restart or delete.
-    Command {
-        tag: Reply,
-        caller: Option<SlotId>,
-        op: Op,
-    },
+    Command(Command<Reply>),
     /// `again`: it found nothing to stop, and was put behind the commands that were queued before it.
     Terminate {
         tag: Option<Reply>,
