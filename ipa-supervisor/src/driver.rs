@@ -90,9 +90,17 @@ struct Timer {
     sleep: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
+impl Running {
+    /// A task that is aborted while it runs goes on to its next await: the word is for one that runs this loop.
+    fn kill(&self) {
+        self.control.set_killed();
+        self.task.abort();
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        self.task.abort();
+        self.kill();
     }
 }
 
@@ -375,8 +383,7 @@ impl Driver {
             }
             Action::Kill { slot, incarnation } => {
                 if let Some(running) = self.running(slot, incarnation) {
-                    running.control.set_killed();
-                    running.task.abort();
+                    running.kill();
                 }
             }
             Action::Forget { slot } => {
