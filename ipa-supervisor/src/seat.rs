@@ -43,15 +43,13 @@ struct State {
 /// What a turn came to, and whether there may be another before getting up.
 type Turn<R> = (R, bool);
 
-/// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another. Answers the last turn's
-/// result, and whether something was left lying.
-fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> (R, bool) {
+/// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another.
+fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> R {
     let mut unwinds = Unwinds(Some(port));
     loop {
         let (result, more) = turn(&mut driver);
         let mut state = port.seat.0.lock();
-        let brought = std::mem::take(&mut state.brought);
-        if brought && more {
+        if std::mem::take(&mut state.brought) && more {
             continue;
         }
         state.taken = false;
@@ -68,7 +66,7 @@ fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver
         // Foreign code is dropped with it, and a waker's is called: not under the lock.
         drop(orphan);
         owner.into_iter().for_each(Waker::wake);
-        return (result, brought);
+        return result;
     }
 }
 
@@ -96,6 +94,7 @@ impl Drop for Unwinds<'_> {
 pub(crate) fn report(port: &Port, message: Message, ended: Option<SlotId>) -> Option<Body> {
     // Refused only when the loop is gone, and then nobody is left to be told.
     port.inbox.push_unheard(REPORTS, message).ok()?;
+    // Without one, the owner has yet to bring it, and looks at what is there then.
     let driver = {
         let mut state = port.seat.0.lock();
         // Looked at after the push: whoever sits there sees this mark after what was pushed.
@@ -105,22 +104,18 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<SlotId>) -> Op
         }
         state.taken = state.driver.is_some();
         state.driver.take()
-    };
-    let Some(driver) = driver else {
-        port.inbox.wake_reader();
-        return None;
-    };
+    }?;
     let mut left = TURNS;
     let mut next = None;
-    let (wanted, lying) = run(port, driver, |driver| {
-        driver.at_hand(ended.filter(|_| next.is_none()));
+    let wanted = run(port, driver, |driver| {
+        driver.at_hand(ended);
         while left > 0 && !driver.has_news() && driver.turn() {
             left -= 1;
         }
         next = next.take().or_else(|| driver.take_next());
-        (left == 0 || driver.wants_owner(), left > 0 && !driver.has_news())
+        (left == 0 || driver.wants_owner(), left > 0)
     });
-    if wanted || lying {
+    if wanted {
         port.inbox.wake_reader();
     }
     next
@@ -144,12 +139,11 @@ impl Owner {
     ) -> Poll<R> {
         let driver = ready!(self.poll_take(cx));
         // What is left lying behind a result is for the next poll: the owner goes on, or it ends and the loop does.
-        let (polled, _) = run(&self.0, driver, |driver| {
+        run(&self.0, driver, |driver| {
             let polled = go_on(driver, cx);
             let waits = polled.is_pending();
             (polled, waits)
-        });
-        polled
+        })
     }
 
     /// Runs the loop until the initial children are up, or it is clear that they will not be. Cancel safe.
