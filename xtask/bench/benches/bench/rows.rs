@@ -27,6 +27,9 @@ macro_rules! contender {
     (TaskSupervisor, $measure:expr) => {
         peer("task-supervisor", || Ok($measure))
     };
+    (TaskSupervisorInOrder, $measure:expr) => {
+        shown("task-supervisor-ordered", || Ok($measure))
+    };
     (Actix, $measure:expr) => {
         shown("actix", || Ok($measure))
     };
@@ -61,7 +64,9 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "pods",
         group: "pods",
-        contenders: contenders!(pods::life: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor Actix; shown("elixir", elixir::pods)),
+        contenders: contenders!(
+            pods::life: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor TaskSupervisorInOrder Actix; shown("elixir", elixir::pods)
+        ),
         rows: &[
             row(
                 "pod-start",

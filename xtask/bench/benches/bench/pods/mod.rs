@@ -23,7 +23,7 @@ pub use kameo::Kameo;
 pub use ours::Ours;
 pub use ractor::Ractor;
 pub use ractor_supervisor::RactorSupervisor;
-pub use task_supervisor::TaskSupervisor;
+pub use task_supervisor::{TaskSupervisor, TaskSupervisorInOrder};
 
 /// The names of a pod's children.
 pub const CHILDREN: [&str; 4] = ["state", "work", "sync", "ui"];

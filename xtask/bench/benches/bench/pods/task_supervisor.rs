@@ -1,6 +1,6 @@
 //! task-supervisor: a supervisor of four tasks for each pod. It has no registry, so a map of the user's own keeps the pods; children
 //! have no names but those within their supervisor, and start and stop in no order. Its supervisor calls a task running before it is, so
-//! each says itself when it is up.
+//! each says itself when it is up. Beside it the same with what a pod has more: names for the children as well, and an order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,5 +78,55 @@ impl Pods for TaskSupervisor {
 
     fn count(&self) -> usize {
         self.0.lock().len()
+    }
+}
+
+/// With names for the children, too, started one after the other and stopped in reverse, each awaited.
+#[derive(Clone, Default)]
+pub struct TaskSupervisorInOrder(Arc<InOrder>);
+
+/// The pod's, and the child's in it.
+type Name = (Arc<str>, &'static str);
+
+#[derive(Default)]
+struct InOrder {
+    pods: Mutex<HashMap<String, SupervisorHandle>>,
+    children: Mutex<HashMap<Name, Arc<Mailbox>>>,
+}
+
+impl Pods for TaskSupervisorInOrder {
+    async fn new() -> Self {
+        Self::default()
+    }
+
+    async fn start(&self, id: String) {
+        let (pod, pod_id) = (SupervisorBuilder::new().spawn(), Arc::<str>::from(id.as_str()));
+        for child in CHILDREN {
+            let (up, is_up) = oneshot::channel();
+            let echo = Echo::new(up);
+            let address = echo.0.clone();
+            pod.add_task(child, echo).await.expect("the pod runs");
+            is_up.await.expect("the child comes up");
+            self.0.children.lock().insert((pod_id.clone(), child), address);
+        }
+        self.0.pods.lock().insert(id, pod);
+    }
+
+    async fn stop(&self, id: String) {
+        let (pod, pod_id) = (self.0.pods.lock().remove(&id), Arc::<str>::from(id));
+        let pod = pod.expect("the pod runs");
+        for child in CHILDREN.into_iter().rev() {
+            pod.kill_task(child).await.expect("the child stops");
+            self.0.children.lock().remove(&(pod_id.clone(), child));
+        }
+        pod.shutdown().await.expect("the pod stops");
+    }
+
+    fn runs(&self, id: &str) -> bool {
+        self.0.pods.lock().contains_key(id)
+    }
+
+    fn count(&self) -> usize {
+        self.0.pods.lock().len()
     }
 }
