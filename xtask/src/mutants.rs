@@ -20,11 +20,14 @@ const MACHINE: [&str; 6] = [
 ];
 
 /// What drives them.
-const LOOPS: [&str; 5] = [
+const LOOPS: [&str; 8] = [
     "ipa-supervisor/src/driver.rs",
+    "ipa-supervisor/src/seat.rs",
     "ipa-supervisor/src/inbox.rs",
     "ipa-supervisor/src/incarnation.rs",
     "ipa-supervisor/src/lease.rs",
+    "ipa-supervisor/src/control.rs",
+    "ipa-supervisor/src/stop_request.rs",
     "ipa-supervisor/src/nested.rs",
 ];
 
