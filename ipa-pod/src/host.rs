@@ -149,7 +149,7 @@ impl Host {
     }
 
     /// Called on the pod's own task, or in a turn of its loop, as all that publishes an event of a pod which is alive: hence their order. No
-    /// turn comes between the last child's start and `Active`, and what a stop leads to comes after it was asked for.
+    /// turn comes between the last child's start and `Active`.
     pub(crate) fn stopping(&self, pod: &PodRef, reason: Option<Arc<str>>) {
         pod.enter(PodStatus::Stopping);
         if !pod.0.stop_announced.swap(true, Ordering::AcqRel) {
