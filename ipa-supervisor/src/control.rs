@@ -154,7 +154,8 @@ impl Control {
 
     /// The same, on the task that it was, which sees to what follows from it. Answers what the task is to go on as, if anything.
     pub(crate) fn ended_here(&self) -> Option<Body> {
-        self.end(|message| seat::report(&self.port, message, Some(self.child.slot)))
+        let ended = (self.child.slot, self.child.incarnation);
+        self.end(|message| seat::report(&self.port, message, Some(ended)))
     }
 
     fn end<R>(&self, report: impl FnOnce(Message) -> R) -> R {

@@ -58,8 +58,8 @@ enum AtHand {
     /// The supervisor's, or one that goes on as it is.
     #[default]
     Nobody,
-    /// That of this child, whose incarnation has ended.
-    Ended(SlotId),
+    /// That of this incarnation, which has ended.
+    Ended(SlotId, Incarnation),
     /// That of a child whose next incarnation this is, on the same task.
     Next(Box<Body>),
 }
@@ -157,11 +157,6 @@ impl Driver {
         self.feed(Event::Begin);
     }
 
-    /// Whether the initial children have come up.
-    pub(crate) fn is_up(&self) -> bool {
-        self.progress.started
-    }
-
     /// Runs the loop until the initial children are up, or it is clear that they will not be. That stays news until
     /// [`poll_end`](Self::poll_end): nobody else goes on before the owner has passed it on.
     pub(crate) fn poll_up(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), StartError>> {
@@ -253,16 +248,16 @@ impl Driver {
         self.news || self.deadline().is_some_and(|deadline| !self.has_timer(deadline))
     }
 
-    /// The loop is run on a task that is not the supervisor's; that of this child, if its incarnation has ended.
-    pub(crate) fn at_hand(&mut self, ended: Option<SlotId>) {
-        self.at_hand = ended.map_or(AtHand::Nobody, AtHand::Ended);
+    /// The loop is run on a task that is not the supervisor's; that of this incarnation, if it has ended.
+    pub(crate) fn at_hand(&mut self, ended: Option<(SlotId, Incarnation)>) {
+        self.at_hand = ended.map_or(AtHand::Nobody, |(slot, incarnation)| AtHand::Ended(slot, incarnation));
     }
 
     /// What that task is to go on as.
     pub(crate) fn take_next(&mut self) -> Option<Body> {
         match std::mem::take(&mut self.at_hand) {
             AtHand::Next(body) => Some(*body),
-            AtHand::Ended(_) | AtHand::Nobody => None,
+            AtHand::Ended(..) | AtHand::Nobody => None,
         }
     }
 
@@ -434,8 +429,11 @@ impl Driver {
         let cx = Context::new(Hold::first(control.clone()));
         let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
         let body = Body { factory, cx, manner: Manner::of(policy, steps_back) };
-        if matches!(self.at_hand, AtHand::Ended(ended) if ended == id)
+        if let AtHand::Ended(at, ended) = self.at_hand
+            && at == id
             && let Some(last) = &mut slot.running
+            // Else the task at hand is that of an earlier one: its end was dealt with by somebody else, and another task has lived since.
+            && last.control.child.incarnation == ended
             // One that has awaited nothing would never let its worker go, and one that was killed is aborted when it first awaits.
             && !steps_back
             && !last.control.is_killed()

@@ -88,19 +88,19 @@ impl Child for NestedSupervisor {
         };
         // The only one to set it, once: a child's `init` is called once.
         let _ = self.port.within.set(cx.control().within());
-        let mut driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
+        let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
+        let driver = self.driver.insert(Owner::new(driver));
         match self.dynamic {
             true => cx.publish(DynamicRef::new(self.port.clone())),
             false => cx.publish(SupervisorRef::new(self.port.clone())),
         }
-        driver.begin();
-        let driver = self.driver.insert(Owner::new(driver));
+        let mut begun = false;
         let up = poll_fn(|task| {
             driver.poll(task, |driver, task| {
-                // Else it is up by now: a stop that comes after that is for its run.
-                if !driver.is_up() {
-                    driver.heed(cx.stop_request(), task);
+                if !std::mem::replace(&mut begun, true) {
+                    driver.begin();
                 }
+                driver.heed(cx.stop_request(), task);
                 driver.poll_up(task)
             })
         })

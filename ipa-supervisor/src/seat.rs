@@ -15,7 +15,7 @@ use std::task::{self, Poll, Waker, ready};
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::incarnation::Body;
-use crate::machine::SlotId;
+use crate::machine::{Incarnation, SlotId};
 use crate::message::{Message, Port, REPORTS};
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
@@ -70,7 +70,8 @@ fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver
     }
 }
 
-/// Tells the owner of a loop that goes in a panic, of a caller's waker, say.
+/// Tells the owner of a loop that goes in a panic, of a caller's waker, say. Drops before the loop does, which closes the inbox and forgets
+/// who is to be woken there.
 struct Unwinds<'a>(Option<&'a Port>);
 
 impl Drop for Unwinds<'_> {
@@ -89,9 +90,9 @@ impl Drop for Unwinds<'_> {
 
 /// Puts a child's report among the messages of its supervisor's loop, and runs the loop, unless somebody does.
 ///
-/// With `ended`, the child whose task this is has ended and its task could go on as the next incarnation: answers that, if there is to be one.
-/// To be called by a child's own task, with no lock held, as what follows is done here: others are started, told to stop, answered.
-pub(crate) fn report(port: &Port, message: Message, ended: Option<SlotId>) -> Option<Body> {
+/// With `ended`, that incarnation has, and its task could go on as the next one: answers that, if there is to be one. To be called by a
+/// child's own task, with no lock held, as what follows is done here: others are started, told to stop, answered.
+pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incarnation)>) -> Option<Body> {
     // Refused only when the loop is gone, and then nobody is left to be told.
     port.inbox.push_unheard(REPORTS, message).ok()?;
     // Without one, the owner has yet to bring it, and looks at what is there then.
@@ -161,10 +162,11 @@ impl Owner {
         loop {
             let mut state = self.0.seat.0.lock();
             if !state.taken {
-                state.taken = true;
-                // The owner ends as it does when the loop panics on its own task: its children are aborted by now.
-                let Some(driver) = state.driver.take() else { panic!("a supervisor's loop has panicked") };
-                return Poll::Ready(driver);
+                let driver = state.driver.take();
+                state.taken = driver.is_some();
+                drop(state);
+                // The owner ends as it does when the loop panics on its own task: the loop goes, and its children with it.
+                return Poll::Ready(driver.unwrap_or_else(|| panic!("a supervisor's loop has panicked")));
             }
             // Cloned before, and dropped after: no waker's code runs under the lock.
             let Some(waker) = waker.take() else {
@@ -188,5 +190,58 @@ impl Drop for Owner {
             state.driver.take()
         };
         drop(driver);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+    use crate::intensity::RestartIntensity;
+    use crate::machine::ChildState;
+    use crate::spec::ChildSpec;
+    use crate::supervisor::Supervisor;
+
+    /// A task may come to sit when its own end was dealt with by another, and find the end of a later incarnation there: the next one is not
+    /// its to go on as, for it has been aborted.
+    #[tokio::test(start_paused = true)]
+    async fn a_task_goes_on_as_its_own_successor_alone() {
+        let (crash, (leases, mut leased)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+        let child = ChildSpec::task("a", {
+            let crash = crash.clone();
+            move |cx| {
+                let (crash, leases) = (crash.clone(), leases.clone());
+                async move {
+                    let _ = leases.send((cx.child().clone(), cx.lease()));
+                    crash.notified().await;
+                }
+            }
+        });
+        let often = RestartIntensity::new(100, Duration::from_secs(1));
+        let supervisor = Supervisor::builder().child(child).intensity(often).start().await.unwrap();
+        let port = supervisor.downgrade().0.0.clone();
+        for (ended, number) in [(1, 2), (2, 3)] {
+            let (child, lease) = leased.recv().await.unwrap();
+            crash.notify_one();
+            // The clock goes on when nobody has anything to do: it has ended but for the lease.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            drop(lease);
+            // Not heard by the supervisor's task yet. In the first round it is the end of this very incarnation.
+            let (slot, incarnation) = (child.slot, Incarnation(1));
+            let next = report(&port, Message::Lingers { slot, incarnation }, Some((slot, incarnation)));
+            assert_eq!(next.is_some(), ended == 1, "incarnation {number}");
+            if let Some(next) = next {
+                tokio::spawn(next.live());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let info = supervisor.which_child("a").await.unwrap().unwrap();
+            assert_eq!((info.child.incarnation, info.state), (Incarnation(number), ChildState::Running));
+        }
+        // With the last one's lease.
+        drop(leased);
+        supervisor.shutdown().await.unwrap();
     }
 }

@@ -229,6 +229,43 @@ fn a_late_exit_does_nothing_to_the_next() {
     });
 }
 
+/// A child crashes time and again while others keep its supervisor's loop busy: whichever task deals with an end, the next incarnation
+/// lives on one that nobody aborts.
+#[test]
+fn crashes_in_a_row() {
+    many(|| {
+        block_on(async {
+            let play = Arc::new(Play::default());
+            let supervisor = supervisor(&play).await;
+            let _ = supervisor.start_child(play.spec(Restart::Permanent)).await.unwrap();
+            let asks = spawn({
+                let supervisor = supervisor.downgrade();
+                async move {
+                    for _ in 0..4 {
+                        supervisor.count_children().await.unwrap();
+                    }
+                }
+            });
+            for crash in 1..4 {
+                while play.up.load(Ordering::SeqCst) < crash {
+                    shuttle::future::yield_now().await;
+                }
+                play.quit.notify_one();
+            }
+            while play.up.load(Ordering::SeqCst) < 4 {
+                shuttle::future::yield_now().await;
+            }
+            asks.await.unwrap();
+            assert_eq!((play.alive(), play.made.load(Ordering::SeqCst)), (1, 4));
+            let failed = |note: &Note| matches!(note, Note::Exited { reason: ExitReason::Failed(_), .. });
+            let exited = |note: &Note| matches!(note, Note::Exited { .. });
+            assert_eq!((play.count(failed), play.count(exited)), (3, 3));
+            supervisor.shutdown().await.unwrap();
+            play.check();
+        });
+    });
+}
+
 /// A lease is held elsewhere when the child crashes: the next incarnation waits for it, and a stop meanwhile does, too.
 #[test]
 fn the_next_incarnation_waits_for_the_lease_of_the_last() {
