@@ -113,7 +113,7 @@ impl PodChild {
             }
             // First: it may have come up since the last look, and then what has come since is for its life.
             let up = init.as_mut().poll(task);
-            if !matches!(up, Poll::Ready(Ok(_))) {
+            if up.is_pending() {
                 signals.poll(task);
             }
             up
