@@ -205,6 +205,30 @@ mod tests {
     use crate::spec::ChildSpec;
     use crate::supervisor::Supervisor;
 
+    /// Whoever brings one message deals with so many, and has the supervisor's task woken for the rest.
+    #[tokio::test(start_paused = true)]
+    async fn who_brings_one_does_not_work_for_all() {
+        let supervisor = Supervisor::builder().start().await.unwrap();
+        // The owner waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let port = supervisor.downgrade().0.0.clone();
+        let nobodys = || Message::Lingers { slot: SlotId(7), incarnation: Incarnation(1) };
+        let bring = |before: usize| {
+            (0..before).for_each(|_| assert!(port.inbox.push_unheard(REPORTS, nobodys()).is_ok()));
+            assert!(report(&port, nobodys(), None).is_none());
+        };
+        let left = || std::iter::from_fn(|| port.inbox.try_pop()).count();
+        bring(TURNS - 2);
+        assert_eq!(left(), 0, "all, as they are fewer");
+        bring(TURNS + 2);
+        assert_eq!(left(), 3);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        bring(TURNS + 2);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(left(), 0, "the supervisor's task was woken");
+        supervisor.shutdown().await.unwrap();
+    }
+
     /// A task may come to sit when its own end was dealt with by another, and find the end of a later incarnation there: the next one is not
     /// its to go on as, for it has been aborted.
     #[tokio::test(start_paused = true)]
