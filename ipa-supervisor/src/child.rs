@@ -1,6 +1,9 @@
 //! The trait that every child implements: three calls, on a task of the child's own.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 
@@ -67,17 +70,38 @@ pub enum Init {
 #[async_trait]
 pub trait Child: Send + 'static {
     /// Gets ready. The start is reported when this returns.
-    async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+    // As an `async fn` would be, but that it has no size: most children have nothing to do here, and boxing it allocates nothing.
+    fn init<'this, 'cx, 'init>(
+        &'this mut self,
+        cx: &'cx mut Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Init, BoxError>> + Send + 'init>>
+    where
+        'this: 'init,
+        'cx: 'init,
+        Self: 'init,
+    {
         let _ = cx;
-        Ok(Init::Ready)
+        Box::pin(poll_fn(|_| Poll::Ready(Ok(Init::Ready))))
     }
 
     /// The child's life. `Ok` is a normal end, `Err` an abnormal one.
     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError>;
 
     /// Cleans up. `reason` is what `run` ended with, or the shutdown that ended it.
-    async fn terminate(&mut self, cx: &mut Context, reason: &ExitReason) {
+    // As `init`.
+    fn terminate<'this, 'cx, 'reason, 'terminate>(
+        &'this mut self,
+        cx: &'cx mut Context,
+        reason: &'reason ExitReason,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'terminate>>
+    where
+        'this: 'terminate,
+        'cx: 'terminate,
+        'reason: 'terminate,
+        Self: 'terminate,
+    {
         let _ = (cx, reason);
+        Box::pin(poll_fn(|_| Poll::Ready(())))
     }
 
     /// What this type of child wants where the caller says nothing. Beats the supervisor's own defaults.

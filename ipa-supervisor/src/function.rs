@@ -3,49 +3,40 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use async_trait::async_trait;
-
 use crate::child::{Child, IntoExit};
 use crate::context::Context;
 use crate::reason::{BoxError, Exit};
 
-type Running = Pin<Box<dyn Future<Output = Result<Exit, BoxError>> + Send>>;
+/// An async function as a child; see [`ChildSpec::task`](crate::ChildSpec::task). Called once: every incarnation is a new value.
+pub(crate) struct Function<F>(Option<F>);
 
-/// An async function as a child; see [`ChildSpec::task`](crate::ChildSpec::task).
-pub(crate) struct Function {
-    call: Option<Box<dyn FnOnce(Context) -> Running + Send>>,
-}
-
-impl Function {
-    pub(crate) fn new<F, Fut>(function: std::sync::Arc<F>) -> Self
-    where
-        F: Fn(Context) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoExit> + Send + 'static,
-    {
-        Self::once(move |cx| function(cx))
-    }
-
-    pub(crate) fn once<F, Fut>(function: F) -> Self
-    where
-        F: FnOnce(Context) -> Fut + Send + 'static,
-        Fut: Future<Output: IntoExit> + Send + 'static,
-    {
-        Self {
-            call: Some(Box::new(move |cx| {
-                let future = function(cx);
-                Box::pin(async move { future.await.into_exit() })
-            })),
-        }
+impl<F> Function<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(Some(function))
     }
 }
 
-#[async_trait]
-impl Child for Function {
-    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-        match self.call.take() {
-            Some(call) => call(cx.clone()).await,
-            // `run` is called once per value, and every incarnation is a new value.
-            None => Ok(Exit::Normal),
-        }
+impl<F, Fut> Child for Function<F>
+where
+    F: FnOnce(Context) -> Fut + Send + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+{
+    // As async_trait would have it, but for the arguments, which it keeps while it waits: the function has a context of its own, and all
+    // that is left to keep is what the function waits for.
+    fn run<'this, 'cx, 'run>(
+        &'this mut self,
+        cx: &'cx mut Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Exit, BoxError>> + Send + 'run>>
+    where
+        'this: 'run,
+        'cx: 'run,
+        Self: 'run,
+    {
+        Box::pin(async move {
+            match self.0.take() {
+                Some(function) => function(cx.clone()).await.into_exit(),
+                None => Ok(Exit::Normal),
+            }
+        })
     }
 }

@@ -9,8 +9,8 @@
 //! that are needed one after the other share their room, and whose waits are plain futures.
 
 use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
@@ -80,7 +80,7 @@ impl Body {
                     let started = {
                         // Its own: what the child does with it is no concern of the waits here.
                         let mut cx = self.cx.clone();
-                        let mut init = Call::new(value.0.init(&mut cx), self.stop_of_init());
+                        let mut init = Call::new(|| value.0.init(&mut cx), self.stop_of_init());
                         (&mut init).await
                     };
                     if let Err(end) = self.is_up(started) {
@@ -91,7 +91,7 @@ impl Body {
                     }
                     let ended = {
                         let mut cx = self.cx.clone();
-                        let mut run = Call::new(value.0.run(&mut cx), self.stop_of_run());
+                        let mut run = Call::new(|| value.0.run(&mut cx), self.stop_of_run());
                         let ended = (&mut run).await;
                         if run.has_waited {
                             self.cx.control().set_has_waited();
@@ -102,7 +102,7 @@ impl Body {
                     if let Some(bound) = bound {
                         let ended = {
                             let mut cx = self.cx.clone();
-                            Terminate::new(value.0.terminate(&mut cx, &reason), bound).await
+                            Terminate::new(|| value.0.terminate(&mut cx, &reason), bound).await
                         };
                         // As in OTP, a crash in terminate is what the child ended with.
                         match ended {
@@ -286,8 +286,15 @@ type Foreign<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 struct Guarded<'a, T>(Option<Foreign<'a, T>>);
 
 impl<'a, T> Guarded<'a, T> {
-    fn new(future: Foreign<'a, T>) -> Self {
-        Self(Some(future))
+    /// Calls; a panic in that is as one of the future's.
+    fn new(call: impl FnOnce() -> Foreign<'a, T>) -> Self {
+        Self(Some(catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+            let mut payload = Some(payload);
+            Box::pin(poll_fn(move |_| match payload.take() {
+                Some(payload) => resume_unwind(payload),
+                None => Poll::Pending,
+            }))
+        })))
     }
 
     /// Drops what is left of the call.
@@ -332,8 +339,8 @@ struct Call<'a, T> {
 }
 
 impl<'a, T> Call<'a, T> {
-    fn new(future: Foreign<'a, T>, stop: Option<&'a StopRequest>) -> Self {
-        Self { call: Guarded::new(future), stop, has_waited: false }
+    fn new(call: impl FnOnce() -> Foreign<'a, T>, stop: Option<&'a StopRequest>) -> Self {
+        Self { call: Guarded::new(call), stop, has_waited: false }
     }
 }
 
@@ -363,14 +370,14 @@ struct Terminate<'a> {
 }
 
 impl<'a> Terminate<'a> {
-    fn new(future: Foreign<'a, ()>, bound: Shutdown) -> Self {
+    fn new(call: impl FnOnce() -> Foreign<'a, ()>, bound: Shutdown) -> Self {
         let deadline = match bound {
             // One too far off to be a moment is none.
             Shutdown::Timeout(bound) => Instant::now().checked_add(bound),
             Shutdown::Infinity | Shutdown::BrutalKill => None,
         };
         let deadline = deadline.map(|deadline| Box::pin(time::sleep_until(deadline)));
-        Self { call: Guarded::new(future), deadline }
+        Self { call: Guarded::new(call), deadline }
     }
 }
 

@@ -60,9 +60,18 @@ pub trait Server: Send + 'static {
     type Message: Send + 'static;
 
     /// As [`Child::init`]. The address leads here from the moment this returns; it is published in the directory then.
-    async fn init(&mut self, cx: &mut ServerContext<Self::Message>) -> Result<Init, BoxError> {
+    // As `Child::init`, which has no size.
+    fn init<'this, 'cx, 'init>(
+        &'this mut self,
+        cx: &'cx mut ServerContext<Self::Message>,
+    ) -> Pin<Box<dyn Future<Output = Result<Init, BoxError>> + Send + 'init>>
+    where
+        'this: 'init,
+        'cx: 'init,
+        Self: 'init,
+    {
         let _ = cx;
-        Ok(Init::Ready)
+        Box::pin(poll_fn(|_| Poll::Ready(Ok(Init::Ready))))
     }
 
     /// Handles one message. An error or a panic ends this incarnation.
@@ -76,8 +85,20 @@ pub trait Server: Send + 'static {
     ) -> Result<Flow, BoxError>;
 
     /// As [`Child::terminate`]. The mailbox is closed already.
-    async fn terminate(&mut self, cx: &mut ServerContext<Self::Message>, reason: &ExitReason) {
+    // As `init`.
+    fn terminate<'this, 'cx, 'reason, 'terminate>(
+        &'this mut self,
+        cx: &'cx mut ServerContext<Self::Message>,
+        reason: &'reason ExitReason,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'terminate>>
+    where
+        'this: 'terminate,
+        'cx: 'terminate,
+        'reason: 'terminate,
+        Self: 'terminate,
+    {
         let _ = (cx, reason);
+        Box::pin(poll_fn(|_| Poll::Ready(())))
     }
 
     /// As [`Child::defaults`].

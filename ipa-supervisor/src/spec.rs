@@ -104,7 +104,10 @@ impl ChildSpec {
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
         let function = Arc::new(function);
-        Self::new(id, move || Function::new(function.clone()))
+        Self::new(id, move || {
+            let function = function.clone();
+            Function::new(move |cx| function(cx))
+        })
     }
 
     /// An async closure that can be called once only, and so is [temporary](Restart::Temporary) by its type.
@@ -115,7 +118,7 @@ impl ChildSpec {
         F: FnOnce(Context) -> Fut + Send + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        Self::once_with(id, move || Function::once(function))
+        Self::once_with(id, move || Function::new(function))
     }
 
     /// As [`new`](Self::new), with a factory that can be called once only.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipa_supervisor::{
-    Cause, ChildSpec, ChildState, DynamicSupervisor, Exit, ExitReason, Note, Restart, RestartChildError,
-    RestartIntensity, StartChildError, Supervisor, SupervisorRef,
+    BoxError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor, Exit, ExitReason, Init, Note,
+    Restart, RestartChildError, RestartIntensity, StartChildError, Supervisor, SupervisorRef,
 };
 use support::{Bomb, Does, World, all_running, ms, states};
 use tokio::sync::mpsc;
@@ -423,6 +423,67 @@ async fn panics_in_drops_are_the_childs() {
     let begun = Instant::now();
     supervisor.shutdown().await.unwrap();
     assert_eq!(begun.elapsed(), ms(0));
+}
+
+/// A child whose calls are written by hand: the one it is to panic in does so before there is a future of it.
+struct ByHand(&'static str);
+
+type Called<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl ByHand {
+    fn call<'a, T: Send + 'a>(&self, name: &'static str, answer: T) -> Called<'a, T> {
+        assert!(self.0 != name, "no {name}");
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Child for ByHand {
+    fn init<'a, 'b, 'c>(&'a mut self, _: &'b mut Context) -> Called<'c, Result<Init, BoxError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        self.call("init", Ok(Init::Ready))
+    }
+    fn run<'a, 'b, 'c>(&'a mut self, _: &'b mut Context) -> Called<'c, Result<Exit, BoxError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        self.call("run", Ok(Exit::Normal))
+    }
+    fn terminate<'a, 'b, 'c, 'd>(&'a mut self, _: &'b mut Context, _: &'c ExitReason) -> Called<'d, ()>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        self.call("terminate", ())
+    }
+}
+
+/// A panic in a call that has not answered its future yet is the child's as well.
+#[tokio::test(start_paused = true)]
+async fn panics_in_calls_before_they_are_futures() {
+    let (observer, mut notes) = noting();
+    let supervisor = Supervisor::builder().observer(observer).start().await.unwrap();
+    for call in ["init", "run", "terminate"] {
+        let spec = ChildSpec::new("child", move || ByHand(call)).restart(Restart::Temporary);
+        let reason = match supervisor.start_child(spec).await {
+            Err(StartChildError::Failed(failure)) => failure.reason.clone(),
+            Err(other) => panic!("{other}"),
+            Ok(_) => loop {
+                if let Note::Exited { reason, .. } = notes.recv().await.unwrap() {
+                    break reason;
+                }
+            },
+        };
+        assert_eq!(reason.to_string(), format!("panicked: no {call}"));
+    }
+    supervisor.shutdown().await.unwrap();
 }
 
 /// A nested supervisor that gives up tells its parent why.

@@ -59,7 +59,7 @@ impl Loop {
             answers: BTreeMap::new(),
         };
         turn.handle(Event::Begin);
-        let spec = ChildSpec::new("child", || Function::once(|_| async {})).restart(restart);
+        let spec = ChildSpec::new("child", || Function::new(|_| async {})).restart(restart);
         turn.handle(command("start", Op::Start(SLOT, spec.policy(Settings::default()))));
         assert_eq!(turn.started, 1);
         turn
