@@ -6,12 +6,12 @@
 //! and nothing foreign is called or dropped under it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::AbortHandle;
 
 use crate::child::End;
-use crate::incarnation::Body;
+use crate::incarnation::{Body, Manner};
 use crate::lease::{Guards, Lease};
 use crate::lineage::Within;
 use crate::log;
@@ -30,10 +30,16 @@ pub(crate) struct Control {
     /// The supervisor's.
     pub(crate) port: Arc<Port>,
     pub(crate) stop: StopRequest,
+    /// How its calls are made. Here, as its own task has no room for it: see [`Body`].
+    pub(crate) manner: Manner,
     /// Where it is said that the child is alive, if anybody wants to know.
     pub(crate) pulse: Option<Box<Pulse>>,
     /// How many keep it from having ended. None: it has, or is about to, and nobody can any more.
     pub(crate) holders: AtomicUsize,
+    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
+    has_waited: AtomicBool,
+    /// Whether its own task has been told to end at once.
+    killed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -47,32 +53,35 @@ struct State {
     end: Option<End>,
     /// What it keeps from having ended: its supervisor. Until it has itself.
     parent: Option<Lease>,
-    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
-    has_waited: bool,
-    /// Whether its own task has been told to end at once.
-    killed: bool,
     /// Whether its own task has ended, or is done with it.
     task_ended: bool,
 }
 
 impl Control {
-    pub(crate) fn new(child: ChildRef, port: Arc<Port>, parent: Lease, watched: bool) -> Self {
+    pub(crate) fn new(
+        child: ChildRef,
+        port: Arc<Port>,
+        parent: Lease,
+        manner: Manner,
+        watched: bool,
+    ) -> Self {
         let state = State {
             tasks: Tasks::default(),
             entry: None,
             guards: Guards::default(),
             end: None,
             parent: Some(parent),
-            has_waited: false,
-            killed: false,
             task_ended: false,
         };
         Self {
             child,
             port,
             stop: StopRequest::new(),
+            manner,
             pulse: watched.then(Box::default),
             holders: AtomicUsize::new(0),
+            has_waited: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -108,19 +117,19 @@ impl Control {
 
     /// Its `run` is over, and has awaited something.
     pub(crate) fn set_has_waited(&self) {
-        self.state.lock().has_waited = true;
+        self.has_waited.store(true, Ordering::Release);
     }
 
     pub(crate) fn has_waited(&self) -> bool {
-        self.state.lock().has_waited
+        self.has_waited.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_killed(&self) {
-        self.state.lock().killed = true;
+        self.killed.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_killed(&self) -> bool {
-        self.state.lock().killed
+        self.killed.load(Ordering::Acquire)
     }
 
     /// How it ended; what is not said is a kill.

@@ -11,7 +11,7 @@ use std::task::{self, Poll, ready};
 use crate::context::Context;
 use crate::control::Control;
 use crate::error::{StartError, StuckChild};
-use crate::incarnation::{Body, Manner};
+use crate::incarnation::{Body, Bound, Manner};
 use crate::lease::{Hold, Lease};
 use crate::lineage::CURRENT;
 use crate::log;
@@ -425,10 +425,12 @@ impl Driver {
         };
         let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
         let watched = policy.max_silence.is_some();
-        let control = Arc::new(Control::new(child, self.port.clone(), self.lease.clone(), watched));
-        let cx = Context::new(Hold::first(control.clone()));
         let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
-        let body = Body { factory, cx, manner: Manner::of(policy, steps_back) };
+        let manner = Manner::of(policy, steps_back);
+        let control = Control::new(child, self.port.clone(), self.lease.clone(), manner, watched);
+        let control = Arc::new(control);
+        let cx = Context::new(Hold::first(control.clone()));
+        let body = Body { factory, cx, bound: Bound::of(policy) };
         if let AtHand::Ended(at, ended) = self.at_hand
             && at == id
             && let Some(last) = &mut slot.running

@@ -2,6 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{self, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::child::{Child, IntoExit};
 use crate::context::Context;
@@ -21,8 +24,8 @@ where
     F: FnOnce(Context) -> Fut + Send + 'static,
     Fut: Future<Output: IntoExit> + Send + 'static,
 {
-    // As async_trait would have it, but for the arguments, which it keeps while it waits: the function has a context of its own, and all
-    // that is left to keep is what the function waits for.
+    // Written by hand, as it is the future of every task: what it keeps is what the function waits for, and nothing has to be put in order
+    // when a panic comes through, which would be a fifth of what one costs.
     fn run<'this, 'cx, 'run>(
         &'this mut self,
         cx: &'cx mut Context,
@@ -32,11 +35,24 @@ where
         'cx: 'run,
         Self: 'run,
     {
-        Box::pin(async move {
-            match self.0.take() {
-                Some(function) => function(cx.clone()).await.into_exit(),
-                None => Ok(Exit::Normal),
-            }
-        })
+        match self.0.take() {
+            Some(function) => Box::pin(Running { future: function(cx.clone()) }),
+            None => Box::pin(std::future::ready(Ok(Exit::Normal))),
+        }
+    }
+}
+
+pin_project! {
+    struct Running<Fut> {
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut: Future<Output: IntoExit>> Future for Running<Fut> {
+    type Output = Result<Exit, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx).map(IntoExit::into_exit)
     }
 }

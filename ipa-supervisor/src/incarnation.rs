@@ -13,6 +13,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -35,30 +36,37 @@ pub(crate) struct Body {
     pub(crate) factory: Option<Factory>,
     /// With the incarnation's lease.
     pub(crate) cx: Context,
-    pub(crate) manner: Manner,
+    pub(crate) bound: Bound,
 }
 
 /// How the spec wants the calls made.
+#[derive(Clone, Copy)]
 pub(crate) struct Manner {
-    stop_mode: StopMode,
-    terminate_after_panic: bool,
+    pub(crate) stop_mode: StopMode,
+    pub(crate) terminate_after_panic: bool,
     /// Whether the child lets its worker go once before it runs: its last run, if there was one, has not awaited anything.
-    steps_back: bool,
-    /// Boxed, unless it is the default.
-    shutdown: Option<Box<Shutdown>>,
+    pub(crate) steps_back: bool,
 }
 
 impl Manner {
     pub(crate) fn of(policy: &Policy, steps_back: bool) -> Self {
-        let &Policy { stop_mode, terminate_after_panic, shutdown, .. } = policy;
-        let usual = shutdown == Shutdown::Timeout(DEFAULT_SHUTDOWN);
-        let shutdown = (!usual).then(|| Box::new(shutdown));
-        Self { stop_mode, terminate_after_panic, steps_back, shutdown }
+        let &Policy { stop_mode, terminate_after_panic, .. } = policy;
+        Self { stop_mode, terminate_after_panic, steps_back }
+    }
+}
+
+/// The spec's shutdown; boxed, unless it is the default.
+pub(crate) struct Bound(Option<Box<Shutdown>>);
+
+impl Bound {
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let usual = policy.shutdown == Shutdown::Timeout(DEFAULT_SHUTDOWN);
+        Self((!usual).then(|| Box::new(policy.shutdown)))
     }
 
     /// How long `terminate` may take after the child has ended by itself.
-    fn bound(&self) -> Shutdown {
-        match self.shutdown.as_deref() {
+    fn get(&self) -> Shutdown {
+        match self.0.as_deref() {
             Some(Shutdown::BrutalKill) | None => Shutdown::Timeout(DEFAULT_SHUTDOWN),
             Some(shutdown) => *shutdown,
         }
@@ -162,13 +170,13 @@ impl Body {
 
     /// The request to stop, if it ends a call of `init`.
     fn stop_of_init(&self) -> Option<&StopRequest> {
-        let ends = matches!(self.manner.stop_mode, StopMode::Drop | StopMode::Cooperative);
+        let ends = matches!(self.cx.control().manner.stop_mode, StopMode::Drop | StopMode::Cooperative);
         ends.then(|| self.cx.stop_request())
     }
 
     /// The request to stop, if it ends a call of `run`.
     fn stop_of_run(&self) -> Option<&StopRequest> {
-        (self.manner.stop_mode == StopMode::Drop).then(|| self.cx.stop_request())
+        (self.cx.control().manner.stop_mode == StopMode::Drop).then(|| self.cx.stop_request())
     }
 
     /// Reports the child up, if it is; else answers how it has ended.
@@ -194,7 +202,8 @@ impl Body {
     /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
     /// something: it would be a quarter of its restart.
     fn steps_back(&self) -> bool {
-        self.manner.steps_back && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
+        self.cx.control().manner.steps_back
+            && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
     /// The run is over: answers why, and how long `terminate` may take; `None`: it is not called.
@@ -205,16 +214,16 @@ impl Body {
         };
         self.cx.end_of_run();
         let bound = match (&reason, stopped) {
-            (ExitReason::Panicked(_), _) if !self.manner.terminate_after_panic => None,
+            (ExitReason::Panicked(_), _) if !self.cx.control().manner.terminate_after_panic => None,
             // On a stop the supervisor keeps the deadline.
             (_, true) => Some(Shutdown::Infinity),
-            (_, false) => Some(self.manner.bound()),
+            (_, false) => Some(self.bound.get()),
         };
         (reason, bound)
     }
 
     fn was_cut_short(&self) {
-        let bound = self.manner.bound();
+        let bound = self.bound.get();
         tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
     }
 
@@ -365,19 +374,38 @@ impl<T> Future for Call<'_, T> {
 /// A call of `terminate`, which may have a limit.
 struct Terminate<'a> {
     call: Guarded<'a, ()>,
+    limit: Limit,
+}
+
+enum Limit {
+    /// From when the call first waits: most have nothing to wait for.
+    Of(Duration),
     /// Boxed: a timer that few will need would otherwise have its room in the task of every child.
-    deadline: Option<Pin<Box<time::Sleep>>>,
+    At(Pin<Box<time::Sleep>>),
+    None,
 }
 
 impl<'a> Terminate<'a> {
     fn new(call: impl FnOnce() -> Foreign<'a, ()>, bound: Shutdown) -> Self {
-        let deadline = match bound {
-            // One too far off to be a moment is none.
-            Shutdown::Timeout(bound) => Instant::now().checked_add(bound),
-            Shutdown::Infinity | Shutdown::BrutalKill => None,
+        let limit = match bound {
+            Shutdown::Timeout(bound) => Limit::Of(bound),
+            Shutdown::Infinity | Shutdown::BrutalKill => Limit::None,
         };
-        let deadline = deadline.map(|deadline| Box::pin(time::sleep_until(deadline)));
-        Self { call: Guarded::new(call), deadline }
+        Self { call: Guarded::new(call), limit }
+    }
+}
+
+impl Limit {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        if let &mut Self::Of(bound) = self {
+            // One too far off to be a moment is none.
+            let deadline = Instant::now().checked_add(bound);
+            *self = deadline.map_or(Self::None, |deadline| Self::At(Box::pin(time::sleep_until(deadline))));
+        }
+        match self {
+            Self::At(deadline) => deadline.as_mut().poll(cx),
+            Self::Of(_) | Self::None => Poll::Pending,
+        }
     }
 }
 
@@ -389,8 +417,7 @@ impl Future for Terminate<'_> {
         if let Poll::Ready(ended) = Pin::new(&mut self.call).poll(cx) {
             return Poll::Ready(Some(ended));
         }
-        let Some(deadline) = self.deadline.as_mut() else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
+        ready!(self.limit.poll(cx));
         Poll::Ready(self.call.cancel().err().map(Err))
     }
 }

@@ -10,14 +10,17 @@ use shuttle::thread;
 use super::{every, point};
 use crate::child::End;
 use crate::control::Control;
+use crate::incarnation::Manner;
 use crate::lease::{Hold, Lease, WeakLease};
 use crate::machine::{ChildRef, Incarnation, SlotId};
 use crate::message::{Message, Port};
+use crate::policy::Policy;
 use crate::reason::ExitReason;
 
 fn child_of(parent: &Lease, port: &Arc<Port>, slot: u64) -> Lease {
     let child = ChildRef { id: "child".into(), slot: SlotId(slot), incarnation: Incarnation(1) };
-    Hold::first(Arc::new(Control::new(child, port.clone(), parent.clone(), false))).into()
+    let manner = Manner::of(&Policy::new("child"), true);
+    Hold::first(Arc::new(Control::new(child, port.clone(), parent.clone(), manner, false))).into()
 }
 
 /// Whose ends were reported, in order.
