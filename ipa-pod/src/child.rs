@@ -267,15 +267,6 @@ struct Signals<'a> {
 }
 
 impl Signals<'_> {
-    /// Drives the pod's supervisor, and passes on what comes meanwhile.
-    async fn heeded<T>(mut self, mut life: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> T {
-        poll_fn(|task| {
-            self.poll(task);
-            life.as_mut().poll(task)
-        })
-        .await
-    }
-
     fn poll(&mut self, task: &mut task::Context<'_>) {
         let (pod, host) = (self.pod, self.host);
         if came(&mut self.revoked, task) {
@@ -365,8 +356,15 @@ impl Child for PodChild {
             return Err("a pod's run was called before its init".into());
         };
         let mut own = cx.clone();
-        let (signals, nested) = running.signals(cx, &self.host, true);
-        let ended = signals.heeded(nested.run(&mut own)).await;
+        let ended = {
+            let (mut signals, nested) = running.signals(cx, &self.host, true);
+            let mut life = nested.run(&mut own);
+            let both = poll_fn(|task| {
+                signals.poll(task);
+                life.as_mut().poll(task)
+            });
+            both.await
+        };
         *running.pod.0.reason.lock() = Some(match &ended {
             Ok(exit) => exit.clone().into(),
             Err(error) => ExitReason::failed(error.to_string()),

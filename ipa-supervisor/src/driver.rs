@@ -19,7 +19,7 @@ use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply, Request, StartChild};
-use crate::policy::{Restart, Settings};
+use crate::policy::{Kept, Restart, Settings};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::Factory;
@@ -36,8 +36,8 @@ pub(crate) struct Driver {
     slots: Table<Slot>,
     machine: Machine<Reply>,
     port: Arc<Port>,
-    /// What its children's specs fall back on; `None`: nothing but the defaults of all.
-    defaults: Option<Box<Settings>>,
+    /// What its children's specs fall back on.
+    defaults: Kept,
     observer: Option<Arc<dyn Observer>>,
     epoch: Instant,
     next_slot: u64,
@@ -68,8 +68,9 @@ enum AtHand {
 #[derive(Default)]
 struct Progress {
     started: bool,
-    stalled: Option<Vec<StuckChild>>,
-    exit: Option<ExitReason>,
+    stalled: Option<Box<[StuckChild]>>,
+    /// The reason lies in the port.
+    ended: bool,
 }
 
 struct Slot {
@@ -135,7 +136,7 @@ impl Driver {
             slots,
             machine,
             port,
-            defaults: (defaults != Settings::default()).then(|| Box::new(defaults)),
+            defaults: defaults.into(),
             observer,
             epoch: Instant::now(),
             next_slot,
@@ -161,11 +162,11 @@ impl Driver {
     /// [`poll_end`](Self::poll_end): nobody else goes on before the owner has passed it on.
     pub(crate) fn poll_up(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), StartError>> {
         loop {
-            if let Some(reason) = &self.progress.exit {
-                return Poll::Ready(Err(start_error(reason.clone())));
+            if let Some(reason) = self.ended() {
+                return Poll::Ready(Err(start_error(reason)));
             }
             if let Some(stuck) = &self.progress.stalled {
-                return Poll::Ready(Err(StartError::Stuck(stuck.clone())));
+                return Poll::Ready(Err(StartError::Stuck(stuck.to_vec())));
             }
             if self.progress.started {
                 return Poll::Ready(Ok(()));
@@ -183,8 +184,8 @@ impl Driver {
     ) -> Poll<ExitReason> {
         loop {
             self.news = false;
-            if let Some(reason) = &self.progress.exit {
-                return Poll::Ready(reason.clone());
+            if let Some(reason) = self.ended() {
+                return Poll::Ready(reason);
             }
             if self.progress.stalled.is_some() && !*told {
                 *told = true;
@@ -192,6 +193,10 @@ impl Driver {
             }
             ready!(self.poll_turn(cx));
         }
+    }
+
+    fn ended(&self) -> Option<ExitReason> {
+        self.progress.ended.then(|| self.port.reason.lock().clone())?
     }
 
     /// Asks the supervisor to stop as soon as its parent does. Answers whether that was now.
@@ -342,7 +347,7 @@ impl Driver {
     fn start_child(&mut self, StartChild { tag, caller, spec }: StartChild) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
-        let policy = spec.policy(self.defaults.as_deref().copied().unwrap_or_default());
+        let policy = spec.policy(self.defaults.get());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
         self.slots.insert(slot, Slot { factory: Some(spec.factory), running: None, restart });
@@ -395,13 +400,13 @@ impl Driver {
                 self.news = true;
             }
             Action::Stalled(stuck) => {
-                self.progress.stalled = Some(stuck);
+                self.progress.stalled = Some(stuck.into());
                 self.news = true;
             }
             Action::Note(note) => self.note(&note),
             Action::Exit(reason) => {
-                *self.port.reason.lock() = Some(reason.clone());
-                self.progress.exit = Some(reason);
+                *self.port.reason.lock() = Some(reason);
+                self.progress.ended = true;
                 self.news = true;
             }
         }

@@ -56,6 +56,15 @@ struct Taken<T> {
 }
 
 impl<T, const LANES: usize> Lanes<T, LANES> {
+    fn append(&mut self, lane: usize, item: Item<T>) {
+        let queue = &mut self.queues[lane];
+        if queue.capacity() == 0 {
+            // Most never hold more at once: the room that a first item makes by itself would be for four.
+            queue.reserve_exact(FIRST);
+        }
+        queue.push_back(item);
+    }
+
     fn take_next(&mut self) -> Option<Taken<T>> {
         let queue = self.queues.iter_mut().find(|queue| !queue.is_empty())?;
         let Item { value, bounded } = queue.pop_front()?;
@@ -126,6 +135,9 @@ pub(crate) enum Refused<T> {
     Own(T),
 }
 
+/// Room for so many is made when the first one comes.
+const FIRST: usize = 2;
+
 /// Beyond this, an emptied lane gives its buffer back: a burst should not be paid for for ever.
 const KEEP: usize = 64;
 
@@ -178,7 +190,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             drop(lanes);
             return Err(Closed(value));
         }
-        lanes.queues[lane].push_back(Item { value, bounded: false });
+        lanes.append(lane, Item { value, bounded: false });
         Ok(())
     }
 
@@ -235,7 +247,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
                     _ => return Err(Refused::Full(item.value)),
                 }
             }
-            lanes.queues[lane].push_back(item);
+            lanes.append(lane, item);
             lanes.reader.take()
         };
         wake(reader);
@@ -249,7 +261,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
             if lanes.closed || line.is_some_and(|line| lanes.own_line(line).is_none()) {
                 return Err(Closed(item.value));
             }
-            lanes.queues[lane].push_back(item);
+            lanes.append(lane, item);
             lanes.reader.take()
         };
         wake(reader);

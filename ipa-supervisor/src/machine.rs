@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use self::children::{Children, Slot, Start, State};
 use self::group::Group;
+use self::start::Starting;
 use self::stop::Stopping;
 pub use self::vocabulary::{
     Action, ChildCounts, ChildInfo, ChildRef, ChildState, Command, Event, Incarnation, MachineOptions, Note,
@@ -75,16 +76,10 @@ enum Discipline {
 
 #[derive(Debug)]
 enum Phase<Tag> {
-    /// The initial children are being started: these are still to come, and these commands wait for the end of it.
-    Starting {
-        pending: VecDeque<SlotId>,
-        deferred: Vec<Command<Tag>>,
-        deadline: Option<Duration>,
-        /// Children whose end is to restart their group: when all are up, as in OTP, which looks at exits only then.
-        early: Vec<SlotId>,
-    },
+    /// The initial children are being started. Boxed, as the stop is: there is a machine for each pod, and most of them run.
+    Starting(Box<Starting<Tag>>),
     Running,
-    Stopping(Stopping<Tag>),
+    Stopping(Box<Stopping<Tag>>),
     Done,
 }
 
@@ -110,7 +105,7 @@ impl<Tag> Machine<Tag> {
             machine.children.insert(slot, policy, true);
             pending.push_back(slot);
         }
-        machine.phase = Phase::Starting { pending, deferred: Vec::new(), deadline: None, early: Vec::new() };
+        machine.phase = Phase::Starting(Box::new(Starting::of(pending)));
         Ok(machine)
     }
 
@@ -130,12 +125,7 @@ impl<Tag> Machine<Tag> {
         Ok(Self {
             options,
             discipline,
-            phase: Phase::Starting {
-                pending: VecDeque::new(),
-                deferred: Vec::new(),
-                deadline: None,
-                early: Vec::new(),
-            },
+            phase: Phase::Starting(Box::new(Starting::of(VecDeque::new()))),
             children: Children::default(),
             group: None,
             window: RestartWindow::default(),
@@ -173,7 +163,7 @@ impl<Tag> Machine<Tag> {
     /// When to call [`handle`](Self::handle) with [`Event::Tick`], unless something happens before.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let whole = match &self.phase {
-            Phase::Starting { deadline, .. } => *deadline,
+            Phase::Starting(starting) => starting.deadline,
             Phase::Stopping(stopping) => stopping.deadline,
             Phase::Running | Phase::Done => None,
         };
@@ -259,7 +249,8 @@ impl<Tag> Machine<Tag> {
                     }
                 }
             },
-            Phase::Starting { pending, deferred, .. } => {
+            Phase::Starting(starting) => {
+                let Starting { pending, deferred, .. } = &mut **starting;
                 let waits = match &command.op {
                     Op::Start(..) | Op::Restart(_) | Op::Delete(_) => true,
                     // A child that is up, or coming up, can be stopped at once; one whose turn has not come cannot.

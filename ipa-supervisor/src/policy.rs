@@ -159,6 +159,39 @@ impl Settings {
     }
 }
 
+/// Settings as they are kept. Most say when to restart at the most, and there are some for each child, on their way, and for each
+/// supervisor.
+pub(crate) enum Kept {
+    Restart(Option<Restart>),
+    More(Box<Settings>),
+}
+
+impl Kept {
+    pub(crate) fn get(&self) -> Settings {
+        match self {
+            Self::Restart(restart) => Settings { restart: *restart, ..Settings::default() },
+            Self::More(settings) => **settings,
+        }
+    }
+
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.get();
+        change(&mut settings);
+        *self = settings.into();
+    }
+}
+
+impl From<Settings> for Kept {
+    fn from(settings: Settings) -> Self {
+        let Settings { restart, .. } = settings;
+        if settings == (Settings { restart, ..Settings::default() }) {
+            Self::Restart(restart)
+        } else {
+            Self::More(Box::new(settings))
+        }
+    }
+}
+
 /// A child's settings with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]

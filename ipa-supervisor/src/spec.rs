@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::child::{Child, IntoExit};
 use crate::context::Context;
 use crate::function::Function;
-use crate::policy::{Policy, Restart, Settings, Shutdown, SignificantRestart, StopMode};
+use crate::policy::{Kept, Policy, Restart, Settings, Shutdown, SignificantRestart, StopMode};
 
 /// The name of a child within its supervisor. Cheap to clone.
 ///
@@ -86,13 +86,17 @@ pub struct ChildSpec {
     pub(crate) id: ChildId,
     pub(crate) factory: Factory,
     /// What the caller set over what the child's type says of itself.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Kept,
 }
 
 impl ChildSpec {
     /// A child of type `C`, made anew by `factory` at each start.
     pub fn new<C: Child>(id: impl Into<ChildId>, factory: impl Fn() -> C + Send + Sync + 'static) -> Self {
-        Self { id: id.into(), factory: Arc::new(move || Some(Box::new(factory()))), settings: C::defaults() }
+        Self {
+            id: id.into(),
+            factory: Arc::new(move || Some(Box::new(factory()))),
+            settings: C::defaults().into(),
+        }
     }
 
     /// An async function as a child: called anew at each start with the child's [`Context`].
@@ -135,7 +139,7 @@ impl ChildSpec {
         OneShotSpec(Self {
             id: id.into(),
             factory: Arc::new(make),
-            settings: Settings { restart: Some(Restart::Temporary), ..C::defaults() },
+            settings: Settings { restart: Some(Restart::Temporary), ..C::defaults() }.into(),
         })
     }
 
@@ -152,31 +156,31 @@ impl ChildSpec {
 
     /// When the child is restarted. Default: the type's, else the supervisor's.
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.settings.restart = Some(restart);
+        self.settings.change(|settings| settings.restart = Some(restart));
         self
     }
 
     /// How long the child may take to stop. Default: the type's, else 5 seconds, infinity for a supervisor.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.settings.shutdown = Some(shutdown);
+        self.settings.change(|settings| settings.shutdown = Some(shutdown));
         self
     }
 
     /// What a stop does to the child's `run`. Default: the type's, else [`StopMode::Drop`].
     pub fn stop_mode(mut self, mode: StopMode) -> Self {
-        self.settings.stop_mode = Some(mode);
+        self.settings.change(|settings| settings.stop_mode = Some(mode));
         self
     }
 
     /// How long the child's start may take before it is killed and the start fails. Default: as long as it likes.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.start_timeout = Some(timeout);
+        self.settings.change(|settings| settings.start_timeout = Some(timeout));
         self
     }
 
     /// Whether `terminate` runs after a panic, on the value as the panic left it. Default: yes.
     pub fn terminate_after_panic(mut self, yes: bool) -> Self {
-        self.settings.terminate_after_panic = Some(yes);
+        self.settings.change(|settings| settings.terminate_after_panic = Some(yes));
         self
     }
 
@@ -185,7 +189,7 @@ impl ChildSpec {
     /// A permanent child cannot be significant (it has no end by itself), so this says how it is restarted as well; a later
     /// [`restart(Permanent)`](Self::restart) is an error when the supervisor is given the spec.
     pub fn significant(mut self, restart: SignificantRestart) -> Self {
-        self.settings.significant = Some(true);
+        self.settings.change(|settings| settings.significant = Some(true));
         self.restart(match restart {
             SignificantRestart::Transient => Restart::Transient,
             SignificantRestart::Temporary => Restart::Temporary,
@@ -197,7 +201,7 @@ impl ChildSpec {
     /// While it waits, the child is [`Restarting`](crate::ChildState::Restarting): it holds its place, and a stop of it, or of its
     /// supervisor, cancels the restart.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.settings.backoff = Some(backoff);
+        self.settings.change(|settings| settings.backoff = Some(backoff));
         self
     }
 
@@ -209,18 +213,18 @@ impl ChildSpec {
     /// report. The kill skips `terminate`. Reporting often is cheap: there is one message on its way at most. A mailbox [`Server`](crate::Server) says so by itself: it works while it handles a
     /// message, and waits in between; within a message that takes long, it is up to it.
     pub fn max_silence(mut self, silence: Duration) -> Self {
-        self.settings.max_silence = Some(silence);
+        self.settings.change(|settings| settings.max_silence = Some(silence));
         self
     }
 
     /// All settings at once, as read from a configuration file, say. Those that are unset leave what stands.
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings.or(self.settings);
+        self.settings = settings.or(self.settings.get()).into();
         self
     }
 
     pub(crate) fn policy(&self, defaults: Settings) -> Policy {
-        Policy::resolve(self.id.clone(), self.settings, defaults)
+        Policy::resolve(self.id.clone(), self.settings.get(), defaults)
     }
 }
 
@@ -228,7 +232,7 @@ impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
-            .field("settings", &self.settings)
+            .field("settings", &self.settings.get())
             .finish_non_exhaustive()
     }
 }

@@ -132,8 +132,8 @@ impl<Tag> Machine<Tag> {
             Strategy::RestForOne => Some(id),
             Strategy::OneForAll => None,
         };
-        if let Phase::Starting { early, .. } = &mut self.phase {
-            early.push(id);
+        if let Phase::Starting(starting) = &mut self.phase {
+            starting.early.push(id);
             self.children.enter(id, State::Waiting, None);
         } else {
             self.restart_group(now, id, from);
@@ -161,7 +161,7 @@ impl<Tag> Machine<Tag> {
 
     /// Whether the supervisor shuts down, now that a significant child has ended by itself.
     fn shuts_down(&self) -> bool {
-        let coming = |id| matches!(&self.phase, Phase::Starting { pending, .. } if pending.contains(&id));
+        let coming = |id| matches!(&self.phase, Phase::Starting(starting) if starting.pending.contains(&id));
         let active = || {
             let mut significant = self.children.iter().filter(|(_, slot)| slot.policy.significant);
             significant.any(|(id, slot)| !matches!(slot.state, State::Undefined) || coming(id))

@@ -1,5 +1,6 @@
 //! Starting: the initial list in order, a caller's child, a child that is started again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,28 @@ use crate::machine::ChildState;
 use crate::policy::Policy;
 use crate::reason::{Cause, ExitReason, StartFailure};
 
+/// The initial start that is under way.
+#[derive(Debug)]
+pub(super) struct Starting<Tag> {
+    /// Who is still to come.
+    pub(super) pending: VecDeque<SlotId>,
+    /// What waits for the end of it.
+    pub(super) deferred: Vec<Command<Tag>>,
+    pub(super) deadline: Option<Duration>,
+    /// Children whose end is to restart their group: when all are up, as in OTP, which looks at exits only then.
+    pub(super) early: Vec<SlotId>,
+}
+
+impl<Tag> Starting<Tag> {
+    pub(super) fn of(pending: VecDeque<SlotId>) -> Self {
+        Self { pending, deferred: Vec::new(), deadline: None, early: Vec::new() }
+    }
+}
+
 impl<Tag> Machine<Tag> {
     pub(super) fn begin(&mut self, now: Duration) {
-        if let Phase::Starting { deadline, .. } = &mut self.phase {
-            *deadline = self.options.start_timeout.map(|timeout| now.saturating_add(timeout));
+        if let Phase::Starting(starting) = &mut self.phase {
+            starting.deadline = self.options.start_timeout.map(|timeout| now.saturating_add(timeout));
         }
         self.advance_start(now);
     }
@@ -44,11 +63,11 @@ impl<Tag> Machine<Tag> {
 
     /// Starts the next of the initial children; after the last, opens for business.
     pub(super) fn advance_start(&mut self, now: Duration) {
-        let Phase::Starting { pending, deferred, early, .. } = &mut self.phase else { return };
-        if let Some(next) = pending.pop_front() {
+        let Phase::Starting(starting) = &mut self.phase else { return };
+        if let Some(next) = starting.pending.pop_front() {
             return self.begin_start(now, next, Start::Initial);
         }
-        let (deferred, early) = (std::mem::take(deferred), std::mem::take(early));
+        let (deferred, early) = (std::mem::take(&mut starting.deferred), std::mem::take(&mut starting.early));
         self.phase = Phase::Running;
         self.actions.push_back(Action::Started);
         for id in early {

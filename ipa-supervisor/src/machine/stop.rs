@@ -81,7 +81,7 @@ impl<Tag> Machine<Tag> {
                 return self.reply(tag, Err(Refusal::Stuck(stuck)));
             }
             Phase::Stopping(stopping) => return stopping.waiting.extend(tag),
-            Phase::Starting { .. } | Phase::Running => {}
+            Phase::Starting(_) | Phase::Running => {}
         }
         self.enter_stop(now, ExitReason::Shutdown(cause));
         if let Phase::Stopping(stopping) = &mut self.phase {
@@ -126,10 +126,10 @@ impl<Tag> Machine<Tag> {
             reached: None,
             stalled: false,
         };
-        let before = std::mem::replace(&mut self.phase, Phase::Stopping(stopping));
+        let before = std::mem::replace(&mut self.phase, Phase::Stopping(Box::new(stopping)));
         let mut refused = self.group.take().map(|group| group.deferred).unwrap_or_default();
-        if let Phase::Starting { deferred, .. } = before {
-            refused.extend(deferred);
+        if let Phase::Starting(starting) = before {
+            refused.extend(starting.deferred);
         }
         // Whoever waits for a child's stop to be over is not left to wait for it.
         refused.extend(self.children.take_queues());
@@ -201,10 +201,12 @@ impl<Tag> Machine<Tag> {
     }
 
     fn stop_cause(&self) -> Cause {
-        match &self.phase {
-            Phase::Stopping(Stopping { reason: ExitReason::Shutdown(cause), .. }) => cause.clone(),
-            _ => Cause::Requested(None),
+        if let Phase::Stopping(stopping) = &self.phase
+            && let ExitReason::Shutdown(cause) = &stopping.reason
+        {
+            return cause.clone();
         }
+        Cause::Requested(None)
     }
 
     fn live(&self) -> Vec<SlotId> {
@@ -274,7 +276,7 @@ impl<Tag> Machine<Tag> {
             }
         }
         match &mut self.phase {
-            Phase::Starting { deadline: Some(deadline), .. } if *deadline <= now => {
+            Phase::Starting(starting) if starting.deadline.is_some_and(|deadline| deadline <= now) => {
                 self.initial_start_timed_out(now);
             }
             Phase::Stopping(stopping) if stopping.deadline.is_some_and(|deadline| deadline <= now) => {
@@ -350,14 +352,14 @@ impl<Tag> Machine<Tag> {
         self.replay(now, queue);
         match &self.phase {
             // The initial start has failed with it, and the rollback does not wait for it.
-            Phase::Starting { .. } if initial.is_some() && timed_out => {
+            Phase::Starting(_) if initial.is_some() && timed_out => {
                 let reason = ExitReason::Killed;
                 let failure = StartFailure { child: child.id, reason, timed_out, with_supervisor: false };
                 let cause = Cause::FailedToStart(Arc::new(failure));
                 self.begin_stop(now, ExitReason::Shutdown(cause), false);
             }
             // Somebody wanted it gone, and the initial start goes on without it.
-            Phase::Starting { .. } if initial.is_some() => self.advance_start(now),
+            Phase::Starting(_) if initial.is_some() => self.advance_start(now),
             Phase::Stopping(_) => self.advance_stop(now),
             _ => {}
         }
