@@ -62,11 +62,8 @@ impl Default for PodSpec {
             start_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             kill_grace: Duration::from_secs(1),
-            child_defaults: Settings {
-                restart: Some(Restart::Transient),
-                shutdown: Some(Shutdown::Timeout(Duration::from_secs(5))),
-                ..Settings::default()
-            },
+            // And 5 seconds to stop, as of any supervisor.
+            child_defaults: Settings { restart: Some(Restart::Transient), ..Settings::default() },
             idle_stop: None,
             labels: Vec::new(),
         }
