@@ -19,6 +19,7 @@ use async_trait::async_trait;
 
 use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
+use crate::function;
 use crate::log;
 use crate::machine::ChildRef;
 use crate::message::Message;
@@ -276,7 +277,7 @@ impl Child for Gone {
 fn reason_of(result: Result<Result<Exit, BoxError>, ExitReason>) -> ExitReason {
     match result {
         Ok(Ok(exit)) => exit.into(),
-        Ok(Err(error)) => ExitReason::failed(error),
+        Ok(Err(error)) => function::reason_of(error),
         Err(reason) => reason,
     }
 }
