@@ -19,7 +19,7 @@ use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply, Request, StartChild};
-use crate::policy::{Kept, Restart, Settings};
+use crate::policy::{Kept, Policy, Restart, Settings};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::Factory;
@@ -344,13 +344,13 @@ impl Driver {
         }
     }
 
-    fn start_child(&mut self, StartChild { tag, caller, spec }: StartChild) {
+    fn start_child(&mut self, StartChild { tag, caller, id, factory, settings }: StartChild) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
-        let policy = spec.policy(self.defaults.get());
+        let policy = Policy::resolve(id, settings, self.defaults.get());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
-        self.slots.insert(slot, Slot { factory: Some(spec.factory), running: None, restart });
+        self.slots.insert(slot, Slot { factory: Some(factory), running: None, restart });
         self.feed(Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
     }
 

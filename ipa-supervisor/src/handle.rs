@@ -373,9 +373,10 @@ impl Handle {
     }
 
     async fn start_child(&self, spec: ChildSpec) -> Result<Started, StartChildError> {
-        let id = spec.id.clone();
         let (tag, reply) = oneshot::channel();
-        let request = StartChild { tag, caller: self.caller(), spec };
+        let ChildSpec { id, factory, settings } = spec;
+        let settings = settings.get();
+        let request = StartChild { tag, caller: self.caller(), id: id.clone(), factory, settings };
         let answer: Answer = self.call(COMMANDS, request, reply).await.ok_or(StartChildError::Closed)?;
         match answer {
             Ok(Outcome::Started(slot, incarnation)) => Ok(Started::Child(ChildRef { id, slot, incarnation })),

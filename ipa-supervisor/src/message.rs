@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use crate::inbox::Inbox;
 use crate::lineage::Within;
 use crate::machine::{ChildCounts, ChildInfo, Command, Incarnation, Outcome, Refusal, SlotId, Target};
-use crate::policy::Policy;
+use crate::policy::{Policy, Settings};
 use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
 use crate::seat::Seat;
-use crate::spec::ChildSpec;
+use crate::spec::{ChildId, Factory};
 use crate::sync::{Mutex, SetOnce, oneshot};
 
 /// The lane of stops: a stop that is queued is seen before the exits that are, so that nothing is restarted in vain.
@@ -54,10 +54,14 @@ pub(crate) enum Message {
     },
 }
 
+/// With the settings unpacked: the caller has the time for it. And a block of this size is not one of the small ones, which glibc keeps
+/// apart when another thread than the one that made it gives it back, and sorts later: that would be a sixth of a start.
 pub(crate) struct StartChild {
     pub(crate) tag: Reply,
     pub(crate) caller: Option<SlotId>,
-    pub(crate) spec: ChildSpec,
+    pub(crate) id: ChildId,
+    pub(crate) factory: Factory,
+    pub(crate) settings: Settings,
 }
 
 pub(crate) enum Request {
