@@ -27,8 +27,8 @@ where
     F: FnOnce(Context) -> Fut + Send + 'static,
     Fut: Future<Output: IntoExit> + Send + 'static,
 {
-    // Written by hand, as it is the future of every task: what it keeps is what the function waits for, and nothing has to be put in order
-    // when a panic comes through, which would be a fifth of what one costs.
+    // By hand: all that its future keeps is what the function waits for. A panic in the function itself, before there is a future, is caught
+    // by whoever calls this.
     fn run<'this, 'cx, 'run>(
         &'this mut self,
         cx: &'cx mut Context,
@@ -70,8 +70,8 @@ impl<Fut: Future<Output: IntoExit>> Future for Running<Fut> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let future = self.project().future;
-        // Caught here, though it would be where this is polled: there is nothing to unwind in between, which is a fifth of what a panic
-        // costs.
+        // Caught here, though it would be by whoever polls this: each frame in between that has something to drop is a stop of the
+        // unwinding, and one of them was a sixth of a restart.
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(polled) => polled.map(IntoExit::into_exit),
             Err(payload) => Poll::Ready(Err(Panicked(panic_text(payload)).into())),

@@ -1,6 +1,7 @@
 //! One transaction for a group of writes.
 //!
-//! Each write has a savepoint of its own, so that one that is refused undoes nothing but itself. A
+//! A write that is refused undoes itself and nothing else. One that is a single statement does so by itself: a statement that fails
+//! leaves nothing behind (SQLite's "ABORT", in "The ON CONFLICT Clause"). One of several has a savepoint. A
 //! stream's writes come one after the other: its row is read once, and its version written once.
 
 use std::path::Path;
@@ -64,15 +65,19 @@ pub(super) fn commit(
 ) -> Result<Vec<Outcome>, Failure> {
     // IMMEDIATE: a transaction that reads first and then writes fails at once, without waiting, if
     // another process wrote in between.
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
+    execute(connection, "BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Failure::Busy(error.into()),
         _ => Failure::BeforeCommit(error.into()),
     })?;
     let outcomes = Group::new(connection, path)
         .and_then(|mut group| group.write_all(writes))
         .map_err(|error| Failure::BeforeCommit(error.into()))?;
-    connection.execute_batch("COMMIT").map_err(|error| Failure::AtCommit(error.into()))?;
+    execute(connection, "COMMIT").map_err(|error| Failure::AtCommit(error.into()))?;
     Ok(outcomes)
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(|_| ())
 }
 
 /// Why one write ends early.
@@ -108,6 +113,8 @@ struct Group<'a> {
     now: i64,
     /// The stream that is being written; `None` if it does not exist.
     row: Option<StreamRow>,
+    /// Whether the write under way has a savepoint. Within one, SQLite keeps a copy of each page that is changed.
+    savepoint: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -125,7 +132,7 @@ impl<'a> Group<'a> {
                                  actor, causation, correlation, metadata, data)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
-        Ok(Self { connection, path, insert, now: to_micros(now()), row: None })
+        Ok(Self { connection, path, insert, now: to_micros(now()), row: None, savepoint: false })
     }
 
     fn write_all(&mut self, writes: &[&Write]) -> rusqlite::Result<Vec<Outcome>> {
@@ -144,20 +151,32 @@ impl<'a> Group<'a> {
     }
 
     fn write_one(&mut self, write: &Write) -> rusqlite::Result<Outcome> {
-        self.execute("SAVEPOINT request")?;
-        match self.apply(write) {
-            Ok(outcome) => {
-                self.execute("RELEASE request")?;
-                Ok(outcome)
-            }
+        self.savepoint = match &write.what {
+            // The stream may be created first.
+            What::Append { events, .. } => events.len() + usize::from(self.row.is_none()) > 1,
+            What::Delete | What::SaveSnapshot(_) => false,
+        };
+        if self.savepoint {
+            execute(self.connection, "SAVEPOINT request")?;
+        }
+        let outcome = match self.apply(write) {
+            Ok(outcome) => outcome,
             Err(Stop::Refused(error)) => {
                 // `row` needs no rolling back: it is set only when a write has gone through.
-                self.execute("ROLLBACK TO request")?;
-                self.execute("RELEASE request")?;
-                Ok(Outcome { answer: Err(error), publish: false })
+                self.undo()?;
+                Outcome { answer: Err(error), publish: false }
             }
-            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        if self.savepoint {
+            execute(self.connection, "RELEASE request")?;
         }
+        Ok(outcome)
+    }
+
+    /// Undoes what the write under way has written.
+    fn undo(&self) -> rusqlite::Result<()> {
+        if self.savepoint { execute(self.connection, "ROLLBACK TO request") } else { Ok(()) }
     }
 
     fn apply(&mut self, write: &Write) -> Result<Outcome, Stop> {
@@ -220,7 +239,7 @@ impl<'a> Group<'a> {
             match self.insert(row.key, appended.version, event) {
                 Ok(position) => appended.position = Some(position),
                 Err(error) if is_not_unique(&error) => {
-                    self.execute("ROLLBACK TO request")?;
+                    self.undo()?;
                     return match self.find_duplicate(stream, events)? {
                         // What was created for it is rolled back, so it can only be the stream
                         // that was there before.
@@ -345,10 +364,6 @@ impl<'a> Group<'a> {
                 .execute(params![row.key, sql(row.version), self.now])?;
         }
         Ok(())
-    }
-
-    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(statement)?.execute([]).map(|_| ())
     }
 }
 

@@ -86,10 +86,38 @@ fn an_append_refused_half_way_leaves_nothing() {
             append("b", create(), events(1)),
             append("b", Expected::Exact(1), half_stored()),
             append("b", Expected::Exact(1), events(1)),
+            // Two statements each, of which the second is refused.
+            append("b", Expected::Exact(2), [events(1), stored.clone()].concat()),
+            append("c", create(), stored.clone()),
         ],
     );
-    assert_eq!(summary(&outcomes), (vec![Some(1), None, Some(1), None, Some(2)], 3));
+    assert_eq!(summary(&outcomes), (vec![Some(1), None, Some(1), None, Some(2), None, None], 3));
     assert_eq!(versions(&opened), [("a".into(), 1, 1), ("b".into(), 2, 2)]);
+}
+
+/// ES-02 ES-08 one statement that is refused needs no savepoint to leave nothing: an id that another stream has, a conflict, a stream
+/// that is not there.
+#[test]
+fn an_append_of_one_event_refused_leaves_nothing() {
+    let (_directory, opened) = opened();
+    let stored = events(1);
+    let outcomes = write(
+        &opened,
+        &[
+            append("a", create(), stored.clone()),
+            append("b", create(), events(1)),
+            append("b", Expected::Any, stored.clone()),
+            append("b", Expected::Exact(1), events(1)),
+            append("b", Expected::Exact(1), events(1)),
+            append("c", Expected::Any, events(1)),
+            append("a", Expected::Any, stored),
+            append("a", Expected::Exact(1), events(1)),
+        ],
+    );
+    let answered = vec![Some(1), Some(1), None, Some(2), None, None, Some(1), Some(2)];
+    assert_eq!(summary(&outcomes), (answered, 4));
+    assert!(outcomes[6].answer.as_ref().is_ok_and(|appended| appended.duplicate));
+    assert_eq!(versions(&opened), [("a".into(), 2, 2), ("b".into(), 2, 2)]);
 }
 
 /// ES-07 a retry in the same group as its first attempt is a duplicate of it.
