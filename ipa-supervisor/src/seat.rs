@@ -229,6 +229,31 @@ mod tests {
         supervisor.shutdown().await.unwrap();
     }
 
+    /// What is brought while somebody sits there is dealt with before that one gets up, as nobody is woken for it.
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_the_seat_taken_leaves_a_mark() {
+        let supervisor = Supervisor::builder().start().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let port = supervisor.downgrade().0.0.clone();
+        let nobodys = || Message::Lingers { slot: SlotId(7), incarnation: Incarnation(1) };
+        let driver = {
+            let mut state = port.seat.0.lock();
+            state.taken = true;
+            state.driver.take().unwrap()
+        };
+        let mut turns = 0;
+        run(&port, driver, |driver| {
+            turns += 1;
+            match turns {
+                1 => assert!(report(&port, nobodys(), None).is_none()),
+                _ => assert!(driver.turn(), "it is there"),
+            }
+            ((), true)
+        });
+        assert_eq!(turns, 2);
+        supervisor.shutdown().await.unwrap();
+    }
+
     /// A task may come to sit when its own end was dealt with by another, and find the end of a later incarnation there: the next one is not
     /// its to go on as, for it has been aborted.
     #[tokio::test(start_paused = true)]
