@@ -13,7 +13,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -350,7 +349,10 @@ struct Call<'a, T> {
 
 impl<'a, T> Call<'a, T> {
     fn new(call: impl FnOnce() -> Foreign<'a, T>, stop: Option<&'a StopRequest>) -> Self {
-        Self { call: Guarded::new(call), stop, has_waited: false }
+        // Not called at all if it has been: what it does before it has a future would be done in vain.
+        let stopped = stop.is_some_and(StopRequest::is_made);
+        let call = if stopped { Guarded(None) } else { Guarded::new(call) };
+        Self { call, stop, has_waited: false }
     }
 }
 
@@ -379,8 +381,8 @@ struct Terminate<'a> {
 }
 
 enum Limit {
-    /// From when the call first waits: most have nothing to wait for.
-    Of(Duration),
+    /// A timer is made when the call first waits: most have nothing to wait for.
+    By(Instant),
     /// Boxed: a timer that few will need would otherwise have its room in the task of every child.
     At(Pin<Box<time::Sleep>>),
     None,
@@ -389,7 +391,8 @@ enum Limit {
 impl<'a> Terminate<'a> {
     fn new(call: impl FnOnce() -> Foreign<'a, ()>, bound: Shutdown) -> Self {
         let limit = match bound {
-            Shutdown::Timeout(bound) => Limit::Of(bound),
+            // One too far off to be a moment is none.
+            Shutdown::Timeout(bound) => Instant::now().checked_add(bound).map_or(Limit::None, Limit::By),
             Shutdown::Infinity | Shutdown::BrutalKill => Limit::None,
         };
         Self { call: Guarded::new(call), limit }
@@ -398,14 +401,12 @@ impl<'a> Terminate<'a> {
 
 impl Limit {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
-        if let &mut Self::Of(bound) = self {
-            // One too far off to be a moment is none.
-            let deadline = Instant::now().checked_add(bound);
-            *self = deadline.map_or(Self::None, |deadline| Self::At(Box::pin(time::sleep_until(deadline))));
+        if let &mut Self::By(deadline) = self {
+            *self = Self::At(Box::pin(time::sleep_until(deadline)));
         }
         match self {
             Self::At(deadline) => deadline.as_mut().poll(cx),
-            Self::Of(_) | Self::None => Poll::Pending,
+            Self::By(_) | Self::None => Poll::Pending,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{self, Wake, Waker};
 
 use ipa_supervisor::{
-    BoxError, Child, ChildRef, ChildSpec, Context, Exit, ExitReason, Incarnation, NestedSupervisor, Note,
-    RestartIntensity, Shutdown, Strategy, Supervisor, SupervisorRef, async_trait,
+    BoxError, Cause, Child, ChildRef, ChildSpec, Context, Exit, ExitReason, Incarnation, NestedSupervisor,
+    Note, RestartIntensity, Shutdown, Strategy, Supervisor, SupervisorRef, async_trait,
 };
 use support::{ms, states};
 use tokio::sync::{Notify, mpsc};
@@ -219,4 +219,27 @@ async fn a_child_that_is_killed_before_it_begins() {
     assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#2 Undefined"]);
     assert_eq!(made.load(Ordering::Relaxed), 1);
     supervisor.shutdown().await.unwrap();
+}
+
+/// A child that is asked to stop by what its own start led to is not called to run.
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_run_is_before_the_call() {
+    let called = Arc::new(AtomicUsize::new(0));
+    let own: Arc<OnceLock<SupervisorRef>> = Arc::default();
+    let stops = own.clone();
+    let observer = move |note: &Note| {
+        if let (Note::Started(_), Some(supervisor)) = (note, stops.get()) {
+            supervisor.request_shutdown(Cause::Requested(None));
+        }
+    };
+    let supervisor = Supervisor::builder().observer(Arc::new(observer)).start().await.unwrap();
+    let _ = own.set(supervisor.downgrade());
+    let calls = called.clone();
+    let child = ChildSpec::task("child", move |_cx| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<()>()
+    });
+    let _ = supervisor.start_child(child).await;
+    supervisor.wait().await;
+    assert_eq!(called.load(Ordering::Relaxed), 0);
 }
