@@ -205,14 +205,23 @@ mod tests {
     use crate::spec::ChildSpec;
     use crate::supervisor::Supervisor;
 
+    /// A supervisor without children whose task waits, and its port.
+    async fn idle() -> (Supervisor, Arc<Port>) {
+        let supervisor = Supervisor::builder().start().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let port = supervisor.downgrade().0.0.clone();
+        (supervisor, port)
+    }
+
+    /// A message that leads to nothing.
+    fn nobodys() -> Message {
+        Message::Lingers { slot: SlotId(7), incarnation: Incarnation(1) }
+    }
+
     /// Whoever brings one message deals with so many, and has the supervisor's task woken for the rest.
     #[tokio::test(start_paused = true)]
     async fn who_brings_one_does_not_work_for_all() {
-        let supervisor = Supervisor::builder().start().await.unwrap();
-        // The owner waits.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let port = supervisor.downgrade().0.0.clone();
-        let nobodys = || Message::Lingers { slot: SlotId(7), incarnation: Incarnation(1) };
+        let (supervisor, port) = idle().await;
         let bring = |before: usize| {
             (0..before).for_each(|_| assert!(port.inbox.push_unheard(REPORTS, nobodys()).is_ok()));
             assert!(report(&port, nobodys(), None).is_none());
@@ -232,10 +241,7 @@ mod tests {
     /// What is brought while somebody sits there is dealt with before that one gets up, as nobody is woken for it.
     #[tokio::test(start_paused = true)]
     async fn who_finds_the_seat_taken_leaves_a_mark() {
-        let supervisor = Supervisor::builder().start().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let port = supervisor.downgrade().0.0.clone();
-        let nobodys = || Message::Lingers { slot: SlotId(7), incarnation: Incarnation(1) };
+        let (supervisor, port) = idle().await;
         let driver = {
             let mut state = port.seat.0.lock();
             state.taken = true;

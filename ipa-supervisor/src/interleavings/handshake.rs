@@ -12,7 +12,7 @@ use shuttle::future::{block_on, spawn};
 use tokio::sync::Notify;
 
 use super::{many, point};
-use crate::child::{Child, End, Init};
+use crate::child::{Child, Init};
 use crate::context::Context;
 use crate::error::{ShutdownError, StartChildError, StartError, TerminateChildError};
 use crate::handle::Started;
