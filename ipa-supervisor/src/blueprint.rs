@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Slot};
 use crate::error::{SpecError, StartError};
 use crate::handle::{Handle, StopOnDrop};
 use crate::lease::Lease;
@@ -14,6 +14,7 @@ use crate::ports::{Directory, Observer};
 use crate::seat::Owner;
 use crate::spec::ChildSpec;
 use crate::sync::{oneshot, task};
+use crate::table::Table;
 
 #[derive(Default)]
 pub(crate) struct Blueprint {
@@ -30,20 +31,18 @@ impl Blueprint {
         // Supervisors that are started together should not wait in step.
         self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
         let defaults = self.defaults;
-        let slots = self.children.into_iter().enumerate();
-        let (policies, children): (Vec<_>, Vec<_>) = slots
-            .map(|(n, spec)| {
-                let (slot, policy) = (SlotId(n as u64), spec.policy(defaults));
-                let restart = policy.restart;
-                ((slot, policy), (slot, restart, spec.factory))
-            })
-            .unzip();
+        let mut slots = Table::with_capacity(self.children.len());
+        let initial = self.children.into_iter().enumerate().map(|(n, spec)| {
+            let (slot, policy) = (SlotId(n as u64), spec.policy(defaults));
+            slots.insert(slot, Slot::new(spec.factory, policy.restart));
+            (slot, policy)
+        });
         let machine = if self.dynamic {
             Machine::dynamic(self.options)?
         } else {
-            Machine::ordered(self.options, policies)?
+            Machine::ordered(self.options, initial)?
         };
-        Ok(Driver::new(machine, children, defaults, self.observer, port, lease))
+        Ok(Driver::new(machine, slots, defaults, self.observer, port, lease))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.

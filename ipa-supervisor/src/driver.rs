@@ -73,11 +73,18 @@ struct Progress {
     ended: bool,
 }
 
-struct Slot {
+/// What a supervisor's loop has of a child.
+pub(crate) struct Slot {
     factory: Option<Factory>,
     running: Option<Running>,
     /// The policy's, for the log: the machine may have forgotten the child by then.
     restart: Restart,
+}
+
+impl Slot {
+    pub(crate) fn new(factory: Factory, restart: Restart) -> Self {
+        Self { factory: Some(factory), running: None, restart }
+    }
 }
 
 struct Running {
@@ -117,20 +124,16 @@ impl Drop for Ended {
 }
 
 impl Driver {
-    /// A loop for `machine`, which holds `children` already, by these slots. `lease` is the supervisor's own.
+    /// A loop for `machine`, which holds the children in these slots already. `lease` is the supervisor's own.
     pub(crate) fn new(
         machine: Machine<Reply>,
-        children: Vec<(SlotId, Restart, Factory)>,
+        slots: Table<Slot>,
         defaults: Settings,
         observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
     ) -> Self {
-        let next_slot = children.len() as u64;
-        let mut slots = Table::with_capacity(children.len());
-        for (id, restart, factory) in children {
-            slots.insert(id, Slot { factory: Some(factory), running: None, restart });
-        }
+        let next_slot = slots.len() as u64;
         lease.tie(Ended(port.clone()));
         Self {
             slots,
@@ -350,7 +353,7 @@ impl Driver {
         let policy = Policy::resolve(id, settings, self.defaults.get());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
-        self.slots.insert(slot, Slot { factory: Some(factory), running: None, restart });
+        self.slots.insert(slot, Slot::new(factory, restart));
         self.feed(Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
     }
 

@@ -68,7 +68,7 @@ impl<T, const LANES: usize> Lanes<T, LANES> {
     fn take_next(&mut self) -> Option<Taken<T>> {
         let queue = self.queues.iter_mut().find(|queue| !queue.is_empty())?;
         let Item { value, bounded } = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > KEEP {
+        if queue.is_empty() && queue.capacity() > kept::<T>() {
             *queue = VecDeque::new();
         }
         let line = self.line.as_ref().filter(|line| bounded && line.waiting > 0);
@@ -138,8 +138,13 @@ pub(crate) enum Refused<T> {
 /// Room for so many is made when the first one comes.
 const FIRST: usize = 2;
 
-/// Beyond this, an emptied lane gives its buffer back: a burst should not be paid for for ever.
-const KEEP: usize = 64;
+/// How many items there is room for in the buffer that an emptied lane keeps: a page of them, or a few that are large. It gives a larger
+/// one back: a burst should not be paid for for ever.
+const fn kept<T>() -> usize {
+    const PAGE: usize = 4096;
+    let page = PAGE / size_of::<Item<T>>();
+    if page > FIRST { page } else { FIRST }
+}
 
 /// As many places as can be counted.
 pub(crate) fn places(wanted: usize) -> u32 {
@@ -323,6 +328,9 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         if let Some(line) = line {
             line.places.close();
         }
+        if left.iter().all(VecDeque::is_empty) {
+            return Vec::new();
+        }
         left.into_iter().flatten().map(|item| item.value).collect()
     }
 
@@ -431,7 +439,8 @@ mod tests {
     #[test]
     fn an_emptied_lane_keeps_its_buffer_only_if_that_is_small() {
         let inbox: Inbox<usize, 1> = Inbox::new(1);
-        for (burst, kept) in [(KEEP, KEEP), (KEEP + 1, 0), (10 * KEEP, 0)] {
+        // 16 bytes each, and room is doubled.
+        for (burst, kept) in [(256, 256), (257, 0), (2560, 0)] {
             (0..burst).for_each(|n| inbox.push(0, n).unwrap());
             assert_eq!(
                 std::iter::from_fn(|| inbox.try_pop()).collect::<Vec<_>>(),
