@@ -3,7 +3,6 @@
 //! There is no loop here. What makes a pod more than a supervisor hangs on its lease, in this order of dropping: the permit, the
 //! task's key, the word that it has ended. So each of them outlasts the last child, process or closure that works for the pod.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -324,13 +323,9 @@ fn refused(task: TaskId, error: AdmitError) -> StartPodError {
 #[async_trait]
 impl Child for PodChild {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
-        let (Reservation { key, end }, predecessor) = self.reservation()?;
-        let pod = end.pod.clone();
-        // Of what is tied to a lease, the latest goes first: the key before the word that it is free.
-        let lease = cx.lease();
-        lease.tie(end);
-        lease.tie(Box::new(key) as Box<dyn Any + Send>);
-        drop(lease);
+        let (reservation, predecessor) = self.reservation()?;
+        let pod = reservation.end.pod.clone();
+        cx.lease().tie(reservation);
         // Set here alone: an incarnation's init is called once.
         let _ = pod.0.child.set(cx.child().clone());
         match self.start(cx, &pod, predecessor).await {

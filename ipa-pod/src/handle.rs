@@ -103,7 +103,7 @@ impl PodSupervisorRef {
         let pod = reservation.end.pod.clone();
         let plan = Plan::Reserved { reservation: Some(reservation), predecessor };
         let host = host.clone();
-        let spec = ChildSpec::once_with(pod.task().as_str(), move || PodChild::new(host, plan));
+        let spec = ChildSpec::once_with(pod.task().shared(), move || PodChild::new(host, plan));
         let task = pod.task().clone();
         match self.dynamic.start_child(spec).await {
             Ok(Started::Child(_)) => Ok(pod),
@@ -348,7 +348,7 @@ impl PodSupervisorRef {
     /// `None` if the pod supervisor, whose admission, factory and registry it uses, has ended.
     pub fn child_spec(&self, task: TaskId) -> Option<ChildSpec> {
         let host = self.host.upgrade()?;
-        let id = ipa_supervisor::ChildId::from(task.as_str());
+        let id = ipa_supervisor::ChildId::from(task.shared());
         Some(ChildSpec::new(id, move || PodChild::new(host.clone(), Plan::Own(task.clone()))))
     }
 

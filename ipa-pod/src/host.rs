@@ -54,7 +54,7 @@ pub(crate) struct KeyHold {
 /// A reserved key and the pod that is to come. Dropped unused, the pod has ended. Fields drop in this order: `Ended` is
 /// published when the key is free.
 pub(crate) struct Reservation {
-    pub(crate) key: Arc<KeyHold>,
+    _key: Arc<KeyHold>,
     pub(crate) end: PodEnd,
 }
 
@@ -88,7 +88,7 @@ impl Host {
         let key = Arc::new(KeyHold { registration, _place: place });
         // At once, so that a restart can take hold of the key however early it comes.
         *pod.0.key.lock() = Arc::downgrade(&key);
-        let reservation = Reservation { key, end: self.end(pod) };
+        let reservation = Reservation { _key: key, end: self.end(pod) };
         // Again, now that a drain finds the pod: one that listed the pods before this has set the flag before that.
         if self.draining.load(Ordering::Acquire) {
             return Err(StartPodError::Draining);
@@ -116,7 +116,7 @@ impl Host {
         let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), Some(parent));
         *pod.0.key.lock() = Arc::downgrade(&key);
         *succession = Succession::Taken(pod.clone());
-        Ok(Some((Reservation { key, end: self.end(pod) }, Predecessor(old.clone()))))
+        Ok(Some((Reservation { _key: key, end: self.end(pod) }, Predecessor(old.clone()))))
     }
 
     fn new_pod(&self, task: TaskId, factory: Arc<dyn PodFactory>, parent: Option<DynamicRef>) -> PodRef {

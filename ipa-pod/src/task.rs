@@ -33,6 +33,11 @@ impl TaskId {
         if text.trim().is_empty() { Err(InvalidTaskId) } else { Ok(Self(text)) }
     }
 
+    /// The text that all clones share.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -25,7 +25,7 @@ use crate::reason::{Cause, ExitReason};
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::{
-    task::{AbortHandle, spawn},
+    task::{JoinHandle, spawn},
     time::{self, Instant},
 };
 
@@ -89,7 +89,7 @@ impl Slot {
 
 struct Running {
     control: Arc<Control>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 /// Wakes the loop. There while there is a deadline.
@@ -452,7 +452,7 @@ impl Driver {
             self.at_hand = AtHand::Next(Box::new(body));
             return;
         }
-        let task = spawn(CURRENT.scope(control.within(), body.live())).abort_handle();
+        let task = spawn(CURRENT.scope(control.within(), body.live()));
         slot.running = Some(Running { control, task });
     }
 

@@ -281,8 +281,16 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
 
     /// Takes the next item, or has the reader woken when there is one. For one reader.
     pub(crate) fn poll_pop(&self, cx: &task::Context<'_>) -> Poll<T> {
-        if let Some(value) = self.try_pop() {
-            return Poll::Ready(value);
+        let taken = {
+            let mut lanes = self.lanes.lock();
+            let taken = lanes.take_next();
+            if taken.is_none() && lanes.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            taken
+        };
+        if let Some(taken) = taken {
+            return Poll::Ready(Self::hand_on(taken));
         }
         // Cloned before, and dropped after: no waker's code runs under the lock.
         let mut reader = Some(cx.waker().clone());

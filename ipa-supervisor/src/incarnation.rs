@@ -44,32 +44,27 @@ pub(crate) struct Body {
 pub(crate) struct Manner {
     pub(crate) stop_mode: StopMode,
     pub(crate) terminate_after_panic: bool,
+    /// Whether it may take as long as it likes to stop.
+    pub(crate) takes_its_time: bool,
     /// Whether the child lets its worker go once before it runs: its last run, if there was one, has not awaited anything.
     pub(crate) steps_back: bool,
 }
 
 impl Manner {
     pub(crate) fn of(policy: &Policy, steps_back: bool) -> Self {
-        let &Policy { stop_mode, terminate_after_panic, .. } = policy;
-        Self { stop_mode, terminate_after_panic, steps_back }
+        let &Policy { stop_mode, terminate_after_panic, shutdown, .. } = policy;
+        let takes_its_time = shutdown == Shutdown::Infinity;
+        Self { stop_mode, terminate_after_panic, takes_its_time, steps_back }
     }
 }
 
-/// The spec's shutdown; boxed, unless it is the default.
+/// The spec's shutdown, if that is neither the default nor infinity, as supervisors' is.
 pub(crate) struct Bound(Option<Box<Shutdown>>);
 
 impl Bound {
     pub(crate) fn of(policy: &Policy) -> Self {
-        let usual = policy.shutdown == Shutdown::Timeout(DEFAULT_SHUTDOWN);
+        let usual = [Shutdown::Timeout(DEFAULT_SHUTDOWN), Shutdown::Infinity].contains(&policy.shutdown);
         Self((!usual).then(|| Box::new(policy.shutdown)))
-    }
-
-    /// How long `terminate` may take after the child has ended by itself.
-    fn get(&self) -> Shutdown {
-        match self.0.as_deref() {
-            Some(Shutdown::BrutalKill) | None => Shutdown::Timeout(DEFAULT_SHUTDOWN),
-            Some(shutdown) => *shutdown,
-        }
     }
 }
 
@@ -168,6 +163,15 @@ impl Body {
         })
     }
 
+    /// How long `terminate` may take after the child has ended by itself.
+    fn bound(&self) -> Shutdown {
+        match self.bound.0.as_deref() {
+            None if self.cx.control().manner.takes_its_time => Shutdown::Infinity,
+            Some(Shutdown::BrutalKill) | None => Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            Some(shutdown) => *shutdown,
+        }
+    }
+
     /// The request to stop, if it ends a call of `init`.
     fn stop_of_init(&self) -> Option<&StopRequest> {
         let ends = matches!(self.cx.control().manner.stop_mode, StopMode::Drop | StopMode::Cooperative);
@@ -217,13 +221,13 @@ impl Body {
             (ExitReason::Panicked(_), _) if !self.cx.control().manner.terminate_after_panic => None,
             // On a stop the supervisor keeps the deadline.
             (_, true) => Some(Shutdown::Infinity),
-            (_, false) => Some(self.bound.get()),
+            (_, false) => Some(self.bound()),
         };
         (reason, bound)
     }
 
     fn was_cut_short(&self) {
-        let bound = self.bound.get();
+        let bound = self.bound();
         tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
     }
 
@@ -354,22 +358,32 @@ impl<'a, T> Call<'a, T> {
         let call = if stopped { Guarded(None) } else { Guarded::new(call) };
         Self { call, stop, has_waited: false }
     }
+
+    /// Drops the call if the child is asked to stop.
+    fn poll_stop(&mut self, cx: &task::Context<'_>) -> Poll<Either<T>> {
+        let Some(stop) = self.stop else { return Poll::Pending };
+        let cause = ready!(stop.poll(cx));
+        Poll::Ready(match self.call.cancel() {
+            Ok(()) => Either::Stopped(cause),
+            Err(reason) => Either::Done(Err(reason)),
+        })
+    }
 }
 
 impl<T> Future for Call<'_, T> {
     type Output = Either<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Either<T>> {
-        if let Some(stop) = self.stop
-            && let Poll::Ready(cause) = stop.poll(cx)
+        // Before the first poll that has just been looked at; and a call that never waits needs nobody to wake it.
+        if self.has_waited
+            && let stopped @ Poll::Ready(_) = self.poll_stop(cx)
         {
-            return Poll::Ready(match self.call.cancel() {
-                Ok(()) => Either::Stopped(cause),
-                Err(reason) => Either::Done(Err(reason)),
-            });
+            return stopped;
         }
         let result = Pin::new(&mut self.call).poll(cx);
-        self.has_waited |= result.is_pending();
+        if result.is_pending() && !std::mem::replace(&mut self.has_waited, true) {
+            return self.poll_stop(cx);
+        }
         result.map(Either::Done)
     }
 }

@@ -84,7 +84,7 @@ enum Phase<Tag> {
 }
 
 impl<Tag> Machine<Tag> {
-    /// A machine of ordered children with unique ids.
+    /// A machine of ordered children with unique ids, which start in the order of their slots.
     ///
     /// # Errors
     ///
@@ -96,16 +96,13 @@ impl<Tag> Machine<Tag> {
         let mut machine = Self::new(options, Discipline::Ordered)?;
         let initial = initial.into_iter();
         machine.children = Children::with_capacity(initial.size_hint().0);
-        let mut pending = VecDeque::with_capacity(initial.size_hint().0);
         for (slot, policy) in initial {
             if machine.children.by_id(&policy.id).is_some() {
                 return Err(SpecError::DuplicateChild(policy.id));
             }
             machine.check(&policy)?;
             machine.children.insert(slot, policy, true);
-            pending.push_back(slot);
         }
-        machine.phase = Phase::Starting(Box::new(Starting::of(pending)));
         Ok(machine)
     }
 
@@ -125,7 +122,7 @@ impl<Tag> Machine<Tag> {
         Ok(Self {
             options,
             discipline,
-            phase: Phase::Starting(Box::new(Starting::of(VecDeque::new()))),
+            phase: Phase::Starting(Box::new(Starting::new())),
             children: Children::default(),
             group: None,
             window: RestartWindow::default(),
@@ -250,13 +247,13 @@ impl<Tag> Machine<Tag> {
                 }
             },
             Phase::Starting(starting) => {
-                let Starting { pending, deferred, .. } = &mut **starting;
+                let Starting { next, deferred, .. } = &mut **starting;
                 let waits = match &command.op {
                     Op::Start(..) | Op::Restart(_) | Op::Delete(_) => true,
                     // A child that is up, or coming up, can be stopped at once; one whose turn has not come cannot.
-                    Op::Terminate(Target::Slot(slot)) => pending.contains(slot),
+                    Op::Terminate(Target::Slot(slot)) => slot >= next && self.children.get(*slot).is_some(),
                     Op::Terminate(Target::Id(id)) => {
-                        self.children.by_id(id).is_some_and(|slot| pending.contains(&slot))
+                        self.children.by_id(id).is_some_and(|slot| slot >= *next)
                     }
                 };
                 let inside = command.caller.and_then(|slot| self.children.get(slot));
@@ -315,5 +312,13 @@ impl<Tag> Machine<Tag> {
 
     fn note(&mut self, note: Note) {
         self.actions.push_back(Action::Note(note));
+    }
+
+    /// Says something of a child.
+    fn note_of(&mut self, id: SlotId, note: impl FnOnce(ChildRef) -> Note) {
+        if let Some(slot) = self.children.get(id) {
+            let child = slot.child(id);
+            self.note(note(child));
+        }
     }
 }

@@ -50,10 +50,12 @@ impl<T> Table<T> {
         Some(row)
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: SlotId) -> Option<&T> {
         self.places[self.find(id).ok()?].1.as_ref()
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
         let place = self.find(id).ok()?;
         self.places[place].1.as_mut()

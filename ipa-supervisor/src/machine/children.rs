@@ -125,7 +125,7 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Box<Slot<Tag>>> {
-        self.set_deadline(id, None);
+        self.clear_deadline(id);
         let name = &self.slots.get(id)?.policy.id;
         if let Ok(place) = self.find_named(name)
             && self.named[place] == id
@@ -185,26 +185,19 @@ impl<Tag> Children<Tag> {
 
     /// Moves a child to a state, with the moment at which that has lasted too long; answers the state it was in.
     pub(super) fn enter(&mut self, id: SlotId, state: State<Tag>, deadline: Option<Duration>) -> State<Tag> {
-        self.set_deadline(id, deadline);
         match self.slots.get_mut(id) {
-            Some(slot) => std::mem::replace(&mut slot.state, state),
+            Some(slot) => {
+                slot.set_deadline(id, deadline, &mut self.deadlines);
+                std::mem::replace(&mut slot.state, state)
+            }
             None => state,
         }
     }
 
-    fn set_deadline(&mut self, id: SlotId, deadline: Option<Duration>) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            if let Some(old) = std::mem::replace(&mut slot.deadline, deadline) {
-                self.deadlines.remove(&(old, id));
-            }
-            if let Some(new) = deadline {
-                self.deadlines.insert((new, id));
-            }
-        }
-    }
-
     pub(super) fn clear_deadline(&mut self, id: SlotId) {
-        self.set_deadline(id, None);
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.set_deadline(id, None, &mut self.deadlines);
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
@@ -232,6 +225,20 @@ impl<Tag> Children<Tag> {
 }
 
 impl<Tag> Slot<Tag> {
+    fn set_deadline(
+        &mut self,
+        id: SlotId,
+        deadline: Option<Duration>,
+        all: &mut BTreeSet<(Duration, SlotId)>,
+    ) {
+        if let Some(old) = std::mem::replace(&mut self.deadline, deadline) {
+            all.remove(&(old, id));
+        }
+        if let Some(new) = deadline {
+            all.insert((new, id));
+        }
+    }
+
     fn waiting(&mut self) -> &mut Waiting<Tag> {
         self.waiting.get_or_insert_with(|| Box::new(Waiting { leaving: Vec::new(), queue: Vec::new() }))
     }

@@ -14,7 +14,6 @@ impl<Tag> Machine<Tag> {
     /// The incarnation is gone for good: its lease has ended.
     pub(super) fn ended(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, end: End) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
-        let child = slot.child(id);
         let leaving = slot.take_leaving();
         let brutal = slot.policy.shutdown == Shutdown::BrutalKill;
         let before = self.children.enter(id, State::Undefined, None);
@@ -23,7 +22,7 @@ impl<Tag> Machine<Tag> {
             self.reply(Some(tag), Ok(super::Outcome::Done));
         }
         if matches!(before, State::Stuck(_)) {
-            self.note(Note::Reaped(child.clone()));
+            self.note_of(id, Note::Reaped);
         }
         match before {
             // Nothing of it was running: a report that comes twice, say.
@@ -61,14 +60,14 @@ impl<Tag> Machine<Tag> {
                 if let End::Exited(reason) = end
                     && reason.is_abnormal()
                 {
-                    self.note(Note::ShutdownError(child, reason));
+                    self.note_of(id, |child| Note::ShutdownError(child, reason));
                 }
                 self.gone(now, id);
             }
             State::Killed(_) => {
                 // It was we who killed it, whatever it managed to say of its end.
                 if !brutal {
-                    self.note(Note::ShutdownError(child, ExitReason::Killed));
+                    self.note_of(id, |child| Note::ShutdownError(child, ExitReason::Killed));
                 }
                 self.gone(now, id);
             }
@@ -87,23 +86,25 @@ impl<Tag> Machine<Tag> {
         {
             slot.failures = 0;
         }
-        let significant = slot.policy.significant;
-        let child = slot.child(id);
+        // Of a temporary child nothing is known any more when it is gone.
+        let significant = slot.policy.significant.then(|| slot.policy.id.clone());
         // One that is about to be stopped for its group is started again with the group.
         if self.is_group_stopping(id) {
-            self.note(Note::Exited { child, reason, restart: false });
+            self.note_of(id, |child| Note::Exited { child, reason, restart: false });
             return self.gone(now, id);
         }
         let Some(slot) = self.children.get(id) else { return };
         let restart = !self.is_stopping() && wants_restart(&slot.policy, &reason);
-        let name = child.id.clone();
-        self.note(Note::Exited { child, reason: reason.clone(), restart });
+        self.note_of(id, |child| Note::Exited { child, reason: reason.clone(), restart });
         if restart {
             return self.restart(now, id, reason);
         }
         self.gone(now, id);
-        if significant && !self.is_stopping() && self.shuts_down() {
-            let reason = ExitReason::Shutdown(Cause::Significant { child: name });
+        if let Some(child) = significant
+            && !self.is_stopping()
+            && self.shuts_down()
+        {
+            let reason = ExitReason::Shutdown(Cause::Significant { child });
             self.note(Note::Finished(reason.clone()));
             self.begin_stop(now, reason, false);
         }
@@ -113,8 +114,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn restart(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
         let Some(slot) = self.children.get(id) else { return };
         if self.window.admit(now, self.options.intensity) {
-            let child = slot.child(id);
-            self.note(Note::Restarting { child, reason });
+            self.note_of(id, |child| Note::Restarting { child, reason });
             return self.restart_group_of(now, id);
         }
         let cause = Cause::Intensity(Arc::new(LastCrash::new(slot.policy.id.clone(), reason)));
@@ -161,7 +161,7 @@ impl<Tag> Machine<Tag> {
 
     /// Whether the supervisor shuts down, now that a significant child has ended by itself.
     fn shuts_down(&self) -> bool {
-        let coming = |id| matches!(&self.phase, Phase::Starting(starting) if starting.pending.contains(&id));
+        let coming = |id| matches!(&self.phase, Phase::Starting(starting) if id >= starting.next);
         let active = || {
             let mut significant = self.children.iter().filter(|(_, slot)| slot.policy.significant);
             significant.any(|(id, slot)| !matches!(slot.state, State::Undefined) || coming(id))

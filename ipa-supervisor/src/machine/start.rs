@@ -1,6 +1,5 @@
 //! Starting: the initial list in order, a caller's child, a child that is started again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use crate::reason::{Cause, ExitReason, StartFailure};
 /// The initial start that is under way.
 #[derive(Debug)]
 pub(super) struct Starting<Tag> {
-    /// Who is still to come.
-    pub(super) pending: VecDeque<SlotId>,
+    /// Those from this slot on are still to come.
+    pub(super) next: SlotId,
     /// What waits for the end of it.
     pub(super) deferred: Vec<Command<Tag>>,
     pub(super) deadline: Option<Duration>,
@@ -26,8 +25,8 @@ pub(super) struct Starting<Tag> {
 }
 
 impl<Tag> Starting<Tag> {
-    pub(super) fn of(pending: VecDeque<SlotId>) -> Self {
-        Self { pending, deferred: Vec::new(), deadline: None, early: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { next: SlotId(0), deferred: Vec::new(), deadline: None, early: Vec::new() }
     }
 }
 
@@ -64,7 +63,10 @@ impl<Tag> Machine<Tag> {
     /// Starts the next of the initial children; after the last, opens for business.
     pub(super) fn advance_start(&mut self, now: Duration) {
         let Phase::Starting(starting) = &mut self.phase else { return };
-        if let Some(next) = starting.pending.pop_front() {
+        // What is added meanwhile waits for the end of this, so these are the initial ones.
+        let next = self.children.from(Some(starting.next)).next().map(|(id, _)| id);
+        if let Some(next) = next {
+            starting.next = SlotId(next.0 + 1);
             return self.begin_start(now, next, Start::Initial);
         }
         let (deferred, early) = (std::mem::take(&mut starting.deferred), std::mem::take(&mut starting.early));
