@@ -154,7 +154,7 @@ pub(super) fn stream_page(
         }
         let event_type = text(row, 3).map_err(|error| broken(Some(due), error))?;
         if lets_through(types, event_type) {
-            events.push(event(row, path, stream, &mut types_seen)?);
+            events.push(decoded(row, path, stream, Ok(due), Ok(event_type), &mut types_seen)?);
         }
         left.take(due);
         range.take(due);
@@ -210,7 +210,7 @@ pub(super) fn all_page(
         };
         let event_type = text(row, 3).map_err(|error| damaged(path, Some(stream), None, error))?;
         if *wanted && lets_through(types, event_type) {
-            events.push(event(row, path, stream, &mut types_seen)?);
+            events.push(decoded(row, path, stream, version(row), Ok(event_type), &mut types_seen)?);
         }
         range.take(position);
         looked_at += 1;
@@ -225,6 +225,12 @@ fn range_at_end(range: &mut Range) {
     }
 }
 
+/// The version of the event in a row of [`COLUMNS`].
+fn version(row: &Row<'_>) -> Result<u64, FromSqlError> {
+    let version = integer(row, 0)?;
+    u64::try_from(version).map_err(|_| FromSqlError::OutOfRange(version))
+}
+
 /// An event from a row of [`COLUMNS`]; what cannot be decoded is damage, named and never skipped.
 pub(super) fn event(
     row: &Row<'_>,
@@ -232,12 +238,22 @@ pub(super) fn event(
     stream: &StreamId,
     types_seen: &mut TypesSeen,
 ) -> Result<RecordedEvent, StoreError> {
-    let version = integer(row, 0)
-        .and_then(|version| u64::try_from(version).map_err(|_| FromSqlError::OutOfRange(version)));
-    let mut decode = || -> Result<RecordedEvent, Broken> {
+    decoded(row, path, stream, version(row), text(row, 3), types_seen)
+}
+
+/// The same where version and type have been looked at: to read a column is three calls of SQLite, and a page has a thousand rows.
+fn decoded(
+    row: &Row<'_>,
+    path: &Path,
+    stream: &StreamId,
+    version: Result<u64, FromSqlError>,
+    event_type: Result<&str, FromSqlError>,
+    types_seen: &mut TypesSeen,
+) -> Result<RecordedEvent, StoreError> {
+    let decode = || -> Result<RecordedEvent, Broken> {
         let id = Uuid::from_slice(row.get_ref(2)?.as_blob()?)?;
         let mut new =
-            NewEvent::with_id(EventId::from(id), types_seen.shared(text(row, 3)?)?, json(text(row, 10)?)?);
+            NewEvent::with_id(EventId::from(id), types_seen.shared(event_type?)?, json(text(row, 10)?)?);
         new.schema_version = u32::try_from(integer(row, 4)?)?;
         new.actor = optional(row, 6)?.map(Arc::from);
         new.causation = optional(row, 7)?.map(Arc::from);
