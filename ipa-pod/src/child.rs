@@ -205,7 +205,7 @@ impl PodChild {
             return;
         }
         pod.0.set_labels(labels.clone());
-        let groups = &self.host.registry.labels;
+        let groups = self.host.registry.labels();
         let entered: Vec<_> = labels.into_iter().map(|label| groups.join(label, pod.clone())).collect();
         cx.lease().tie(entered);
     }

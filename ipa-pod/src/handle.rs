@@ -160,12 +160,12 @@ impl PodSupervisorRef {
 
     /// The pods that carry a label, in order of start.
     pub fn list_pods_labelled(&self, label: &str) -> Vec<PodInfo> {
-        self.registry.labels.members(label).iter().map(PodRef::info).collect()
+        self.registry.labels().members(label).iter().map(PodRef::info).collect()
     }
 
     /// How many pods carry a label.
     pub fn count_pods_labelled(&self, label: &str) -> usize {
-        self.registry.labels.count_members(label)
+        self.registry.labels().count_members(label)
     }
 
     /// Stops the pods that carry a label, side by side; answers how many there were, when all are gone.
@@ -174,7 +174,7 @@ impl PodSupervisorRef {
     ///
     /// See [`ShutdownPodsError`].
     pub async fn stop_pods_labelled(&self, label: &str) -> Result<usize, ShutdownPodsError> {
-        let pods = self.registry.labels.members(label);
+        let pods = self.registry.labels().members(label);
         if pods.iter().any(PodRef::contains_caller) {
             return Err(ShutdownPodsError::WouldDeadlock);
         }
@@ -219,7 +219,7 @@ impl PodSupervisorRef {
 
     async fn stop(&self, task: &str, reason: Option<Arc<str>>) -> Result<(), StopPodError> {
         let not_running = || StopPodError::NotRunning(task.to_owned());
-        let pod = self.registry.pods.lookup(task).ok_or_else(not_running)?;
+        let pod = self.registry.pods().lookup(task).ok_or_else(not_running)?;
         if pod.contains_caller() {
             return Err(StopPodError::WouldDeadlock);
         }
@@ -244,7 +244,7 @@ impl PodSupervisorRef {
         let start = RestartPodError::Start;
         let task: TaskId = task.try_into().map_err(|error| start(InvalidTaskId::from(error).into()))?;
         let host = self.host.upgrade().ok_or(start(StartPodError::Draining))?;
-        let Some(old) = self.registry.pods.lookup(&task) else {
+        let Some(old) = self.registry.pods().lookup(&task) else {
             return self.start(&host, task, host.factory.clone()).await.map_err(start);
         };
         if !self.is_ours(&old) {
@@ -276,23 +276,23 @@ impl PodSupervisorRef {
     /// [`PodNotFound`].
     pub fn get_pod(&self, task: impl AsRef<str>) -> Result<PodRef, PodNotFound> {
         let task = task.as_ref();
-        self.registry.pods.lookup(task).ok_or_else(|| PodNotFound(task.to_owned()))
+        self.registry.pods().lookup(task).ok_or_else(|| PodNotFound(task.to_owned()))
     }
 
     /// Whether the task has a pod that is starting or active.
     pub fn pod_running(&self, task: impl AsRef<str>) -> bool {
         let running = |pod: PodRef| matches!(pod.status(), PodStatus::Starting | PodStatus::Active);
-        self.registry.pods.lookup(task.as_ref()).is_some_and(running)
+        self.registry.pods().lookup(task.as_ref()).is_some_and(running)
     }
 
     /// All pods, in no particular order.
     pub fn list_pods(&self) -> Vec<PodInfo> {
-        self.registry.pods.list().into_iter().map(|(_, pod)| pod.info()).collect()
+        self.registry.pods().list().into_iter().map(|(_, pod)| pod.info()).collect()
     }
 
     /// How many pods there are, whatever their status.
     pub fn count_pods(&self) -> usize {
-        self.registry.pods.count()
+        self.registry.pods().count()
     }
 
     /// The registry that the pods and their children are entered in.
@@ -312,7 +312,7 @@ impl PodSupervisorRef {
     /// How the pods are doing, in numbers.
     pub fn stats(&self) -> PodStats {
         let mut stats = PodStats::default();
-        for (_, pod) in self.registry.pods.list() {
+        for (_, pod) in self.registry.pods().list() {
             match pod.status() {
                 PodStatus::Starting => stats.starting += 1,
                 PodStatus::Active => stats.active += 1,
@@ -334,7 +334,7 @@ impl PodSupervisorRef {
     /// All pods with their children, as plain data, in order of task id.
     pub async fn snapshot(&self) -> Vec<PodSnapshot> {
         let mut snapshots = Vec::new();
-        for (_, pod) in self.registry.pods.list() {
+        for (_, pod) in self.registry.pods().list() {
             // One that has ended meanwhile is no pod any more.
             snapshots.extend(pod.snapshot().await);
         }
@@ -372,7 +372,7 @@ impl PodSupervisorRef {
         let reason: Arc<str> = "drain".into();
         let (mut asked, mut stuck) = (HashMap::new(), Vec::new());
         loop {
-            let mut pods = self.registry.pods.list();
+            let mut pods = self.registry.pods().list();
             pods.retain(|(_, pod)| self.is_ours(pod));
             // Not always all in one round: a restart hands the key of a pod that was listed on to another.
             pods.retain(|(task, pod)| asked.insert(task.clone(), pod.clone()).as_ref() != Some(pod));
@@ -408,7 +408,7 @@ impl PodSupervisorRef {
             Err(ShutdownError::WouldDeadlock) => Err(ShutdownPodsError::WouldDeadlock),
             Err(ShutdownError::Stuck(left)) => {
                 let of_pod = |StuckChild(child)| {
-                    let pod = self.registry.pods.lookup(child.id.as_str())?;
+                    let pod = self.registry.pods().lookup(child.id.as_str())?;
                     (pod.0.child.get() == Some(&child)).then_some(pod)
                 };
                 let stuck: Vec<_> = left

@@ -70,7 +70,7 @@ impl Host {
             return Err(StartPodError::Draining);
         }
         // Running is answered before full; the registration below is what decides.
-        if let Some(pod) = self.registry.pods.lookup(&task) {
+        if let Some(pod) = self.registry.pods().lookup(&task) {
             return Err(already_started(pod));
         }
         let place = match &self.places {
@@ -81,7 +81,7 @@ impl Host {
             },
         };
         let pod = self.new_pod(task.clone(), factory, parent);
-        let registration = match self.registry.pods.register(task, pod.clone()) {
+        let registration = match self.registry.pods().register(task, pod.clone()) {
             Ok(registration) => registration,
             Err(refused) => return Err(already_started(refused.standing)),
         };

@@ -15,11 +15,15 @@ use crate::scope::LookupError;
 use crate::task::TaskId;
 
 /// Who runs: pods by task id and by label, and their children by task id and child id. Cheap to clone.
+// One pointer, which every pod has: the count behind each is changed by all workers.
 #[derive(Clone, Debug, Default)]
-pub struct PodRegistry {
-    pub(crate) pods: Registry<TaskId, PodRef>,
-    pub(crate) children: Registry<(TaskId, ChildId), ChildEntry>,
-    pub(crate) labels: Groups<Arc<str>, PodRef>,
+pub struct PodRegistry(Arc<Registries>);
+
+#[derive(Debug, Default)]
+struct Registries {
+    pods: Registry<TaskId, PodRef>,
+    children: Registry<(TaskId, ChildId), ChildEntry>,
+    labels: Groups<Arc<str>, PodRef>,
 }
 
 impl PodRegistry {
@@ -30,17 +34,17 @@ impl PodRegistry {
 
     /// The pods, by task id.
     pub fn pods(&self) -> &Registry<TaskId, PodRef> {
-        &self.pods
+        &self.0.pods
     }
 
     /// The running incarnations of pods' children, by task id and child id.
     pub fn children(&self) -> &Registry<(TaskId, ChildId), ChildEntry> {
-        &self.children
+        &self.0.children
     }
 
     /// The pods that carry labels, by label: from when their factory has been called until they have ended.
     pub fn labels(&self) -> &Groups<Arc<str>, PodRef> {
-        &self.labels
+        &self.0.labels
     }
 
     /// What a child of a task's pod has published, if it is a `T`.
@@ -53,7 +57,7 @@ impl PodRegistry {
         task: &TaskId,
         child: &ChildId,
     ) -> Result<T, LookupError> {
-        let entry = self.children.lookup(&(task.clone(), child.clone()));
+        let entry = self.children().lookup(&(task.clone(), child.clone()));
         let Some(published) = entry.and_then(|entry| entry.published) else {
             return Err(LookupError::NotFound { task: task.clone(), child: child.clone() });
         };
@@ -67,7 +71,7 @@ impl PodRegistry {
 
     pub(crate) fn directory(&self, pod: &PodRef) -> PodDirectory {
         let changed = pod.0.changed.clone();
-        PodDirectory { task: pod.task().clone(), children: self.children.clone(), changed }
+        PodDirectory { task: pod.task().clone(), registry: self.clone(), changed }
     }
 }
 
@@ -84,7 +88,7 @@ pub struct ChildEntry {
 /// The children of one pod, as their supervisor enters them.
 pub(crate) struct PodDirectory {
     task: TaskId,
-    children: Registry<(TaskId, ChildId), ChildEntry>,
+    registry: PodRegistry,
     changed: Arc<Notify>,
 }
 
@@ -94,7 +98,8 @@ impl Directory for PodDirectory {
         let entry = ChildEntry { child: child.clone(), published: None };
         // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
         let registration = self
-            .children
+            .registry
+            .children()
             .register(key, entry)
             .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
         let changed = self.changed.clone();

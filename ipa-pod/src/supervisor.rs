@@ -185,7 +185,7 @@ impl PodSupervisorBuilder {
 /// A pod that was killed whole could not say of itself that something of it does not end.
 fn note_stuck(host: &Weak<Host>, note: &ipa_supervisor::Note) {
     if let (Some(host), ipa_supervisor::Note::Stuck(child)) = (host.upgrade(), note)
-        && let Some(pod) = host.registry.pods.lookup(child.id.as_str())
+        && let Some(pod) = host.registry.pods().lookup(child.id.as_str())
         // Its successor, if a restart has got that far, is another child.
         && pod.0.child.get() == Some(child)
     {

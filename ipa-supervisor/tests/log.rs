@@ -6,10 +6,11 @@ mod support;
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, Child, ChildSpec, Context, DynamicSupervisor, Exit, Shutdown, Supervisor, TerminateChildError,
-    async_trait,
+    BoxError, Child, ChildSpec, Context, DynamicSupervisor, Exit, ExitReason, Restart, Shutdown, Supervisor,
+    TerminateChildError, async_trait,
 };
 use support::Bomb;
 use tokio::sync::mpsc;
@@ -69,6 +70,34 @@ async fn a_stuck_child_is_in_the_log() {
         "ERROR message=child was killed but has not ended; it keeps its place until it does child=a#1";
     let ended = "WARN message=stuck child has ended at last child=a#1";
     assert_eq!(*lines.0.lock().unwrap(), [killed, ended]);
+}
+
+/// Is done at once, but for its `terminate`.
+struct NeverTidy;
+
+#[async_trait]
+impl Child for NeverTidy {
+    async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+        Ok(Exit::Normal)
+    }
+
+    async fn terminate(&mut self, _cx: &mut Context, _reason: &ExitReason) {
+        std::future::pending().await
+    }
+}
+
+/// A `terminate` that is cut short is told of, and by which limit.
+#[tokio::test(start_paused = true)]
+async fn a_terminate_that_is_cut_short_is_in_the_log() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let spec = ChildSpec::new("a", || NeverTidy).restart(Restart::Transient);
+    let spec = spec.shutdown(Shutdown::Timeout(Duration::from_millis(100)));
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    assert_eq!(supervisor.count_children().await.unwrap().active, 0);
+    let cut_short = "WARN message=terminate was cut short: it took longer than the child may child=a#1 bound=Timeout(100ms)";
+    assert_eq!(*lines.0.lock().unwrap(), [cut_short]);
 }
 
 /// Panics when it is dropped, and so does its run.

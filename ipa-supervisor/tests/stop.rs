@@ -446,24 +446,37 @@ async fn when_terminate_runs() {
     assert!(!world.take().iter().any(|line| line.starts_with("terminate")));
 }
 
-/// A terminate after a self-end is cut short at the child's own deadline, and what it ended with stands.
+/// A terminate after a self-end is cut short at the child's own deadline, by default after 5 seconds, and what it ended with stands; it is
+/// not if the child may take as long as it likes.
 #[tokio::test(start_paused = true)]
 async fn terminate_is_bounded() {
-    let world = World::new();
-    let spec =
-        world.kid("a").terminate(Does::Hangs).spec().shutdown(timeout(100)).restart(Restart::Temporary);
-    let logged = world.clone();
-    let observer = move |note: &Note| {
-        if let Note::Exited { reason, .. } = note {
-            logged.log(format!("exited {reason}"));
+    let cases = [
+        (Some(timeout(100)), Some(ms(100))),
+        (None, Some(ms(5000))),
+        (Some(Shutdown::BrutalKill), Some(ms(5000))),
+        (Some(Shutdown::Infinity), None),
+    ];
+    for (shutdown, bound) in cases {
+        let world = World::new();
+        let mut spec = world.kid("a").terminate(Does::Hangs).spec().restart(Restart::Temporary);
+        if let Some(shutdown) = shutdown {
+            spec = spec.shutdown(shutdown);
         }
-    };
-    let supervisor = Supervisor::builder().observer(Arc::new(observer)).child(spec).start().await.unwrap();
-    let begun = Instant::now();
-    world.order("a", Does::Fails);
-    world.seen("exited failed: run failed").await;
-    assert_eq!(begun.elapsed(), ms(100));
-    drop(supervisor);
+        let logged = world.clone();
+        let observer = move |note: &Note| {
+            if let Note::Exited { reason, .. } = note {
+                logged.log(format!("exited {reason}"));
+            }
+        };
+        let supervisor =
+            Supervisor::builder().observer(Arc::new(observer)).child(spec).start().await.unwrap();
+        let begun = Instant::now();
+        world.order("a", Does::Fails);
+        let exited = tokio::time::timeout(ms(3_600_000), world.seen("exited failed: run failed")).await;
+        assert_eq!(exited.ok().map(|()| begun.elapsed()), bound, "{shutdown:?}");
+        supervisor.kill(Cause::Revoked);
+        supervisor.wait().await;
+    }
 }
 
 /// A nested supervisor whose init never came to make its loop: those who hold its handle are told that it has ended.
