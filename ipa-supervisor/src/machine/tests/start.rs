@@ -149,6 +149,20 @@ fn stops_do_not_wait_for_the_initial_start() {
     assert_eq!(rig.stops("c"), ["stop c: done"]);
 }
 
+/// ST-17 so it is where the child is named by its slot; of one that there is not there is nothing to wait for.
+#[test]
+fn stops_by_slot_during_the_initial_start() {
+    let mut rig = Rig::ordered(options(), ["a", "b"].map(permanent));
+    rig.begin();
+    let mut stop = |tag, slot| rig.command(Some(tag), None, Op::Terminate(Target::Slot(SlotId(slot))));
+    assert_eq!(stop("none", 2), ["none: NotFound"]);
+    assert_eq!(stop("stop b", 1), [""; 0], "its turn has not come");
+    assert_eq!(stop("stop a", 0), ["stop a#1"]);
+    assert_eq!(rig.stops("a"), ["stop a: done", "start b#1"]);
+    assert_eq!(rig.up("b"), ["started", "stop b#1"]);
+    assert_eq!(rig.stops("b"), ["stop b: done"]);
+}
+
 /// ST-17 in the running phase the init of one child delays no other's operations.
 #[test]
 fn a_pending_init_delays_nobody() {
