@@ -381,7 +381,9 @@ impl<T> Future for Call<'_, T> {
             return stopped;
         }
         let result = Pin::new(&mut self.call).poll(cx);
-        if result.is_pending() && !std::mem::replace(&mut self.has_waited, true) {
+        if result.is_pending() && !self.has_waited {
+            // Not if it was not made, in which case it has been stopped.
+            self.has_waited = self.call.0.is_some();
             return self.poll_stop(cx);
         }
         result.map(Either::Done)
@@ -444,6 +446,27 @@ mod tests {
 
     fn size_of_output<A, R>(_: impl Fn(A) -> R) -> usize {
         size_of::<R>()
+    }
+
+    /// What a call has waited for decides whether the next incarnation lets its worker go first.
+    #[tokio::test]
+    async fn a_call_that_is_not_made_has_awaited_nothing() {
+        let stop = StopRequest::new();
+        let mut call = Call::new(
+            || {
+                Box::pin(poll_fn(|_| {
+                    stop.make(Cause::Requested(None));
+                    Poll::<()>::Pending
+                }))
+            },
+            Some(&stop),
+        );
+        assert!(matches!((&mut call).await, Either::Stopped(_)), "by what the first poll led to");
+        assert!(call.has_waited && call.call.0.is_none());
+
+        let mut call = Call::new(|| -> Foreign<'_, ()> { panic!("called") }, Some(&stop));
+        assert!(matches!((&mut call).await, Either::Stopped(_)));
+        assert!(!call.has_waited);
     }
 
     /// With tokio's own 128 bytes this is a block of 256; one byte more, and every child costs another 128.
