@@ -51,11 +51,23 @@ pub(crate) struct KeyHold {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-/// A reserved key and the pod that is to come. Dropped unused, the pod has ended. Fields drop in this order: `Ended` is
-/// published when the key is free.
+/// A reserved key and the pod that is to come, to be tied to its lease. Dropped, the pod has ended: its key is free, and after that
+/// `Ended` is published.
 pub(crate) struct Reservation {
-    _key: Arc<KeyHold>,
+    /// There until this drops.
+    key: Option<Arc<KeyHold>>,
     pub(crate) end: PodEnd,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let key = self.key.take();
+        // A subscriber's waker may panic, and so may whoever waits for the end: two panics at once would abort the process.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(key))) {
+            let (task, reason) = (self.end.pod.task(), ExitReason::panicked(payload));
+            tracing::error!(%task, %reason, "whoever was told that a pod's key is free has panicked");
+        }
+    }
 }
 
 impl Host {
@@ -88,7 +100,7 @@ impl Host {
         let key = Arc::new(KeyHold { registration, _place: place });
         // At once, so that a restart can take hold of the key however early it comes.
         *pod.0.key.lock() = Arc::downgrade(&key);
-        let reservation = Reservation { _key: key, end: self.end(pod) };
+        let reservation = Reservation { key: Some(key), end: self.end(pod) };
         // Again, now that a drain finds the pod: one that listed the pods before this has set the flag before that.
         if self.draining.load(Ordering::Acquire) {
             return Err(StartPodError::Draining);
@@ -116,7 +128,7 @@ impl Host {
         let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), Some(parent));
         *pod.0.key.lock() = Arc::downgrade(&key);
         *succession = Succession::Taken(pod.clone());
-        Ok(Some((Reservation { _key: key, end: self.end(pod) }, Predecessor(old.clone()))))
+        Ok(Some((Reservation { key: Some(key), end: self.end(pod) }, Predecessor(old.clone()))))
     }
 
     fn new_pod(&self, task: TaskId, factory: Arc<dyn PodFactory>, parent: Option<DynamicRef>) -> PodRef {

@@ -2,11 +2,15 @@
 
 mod common;
 
-use std::sync::Mutex;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
 use common::*;
-use ipa_pod::{PodSpec, PodStatus, PodSupervisor, StartPodError, StopPodError};
+use ipa_pod::{PodRegistry, PodSpec, PodStatus, PodSupervisor, StartPodError, StopPodError};
+use ipa_registry::Event;
 use ipa_supervisor::{Cause, ChildSpec, ExitReason, Shutdown, StopMode};
 use tokio::time::Instant;
 
@@ -384,4 +388,34 @@ async fn a_wait_ends_with_the_pod() {
     }
     let mut late = Box::pin(pod.wait());
     assert_eq!(poll_once(&mut late).await.unwrap().to_string(), "shutdown: done");
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+/// PL-13 wakers that panic, of one who waits for the key and of one who waits for the end: one after the other, for two panics at once
+/// would abort the process. The pod has ended all the same.
+#[tokio::test(start_paused = true)]
+async fn wakers_that_panic_at_the_end() {
+    let registry = PodRegistry::new();
+    let pods = builder(&Streams::any(), |_| PodSpec::new().child(idle("a"))).registry(registry.clone());
+    let pods = pods.start().await.unwrap();
+    let pod = pods.start_pod("t").await.unwrap();
+    let waker = Waker::from(Arc::new(Panics));
+    let mut panics = task::Context::from_waker(&waker);
+    let mut freed = registry.pods().subscribe();
+    let (mut freed, mut ended) = (pin!(freed.recv()), pin!(pod.wait()));
+    assert!(freed.as_mut().poll(&mut panics).is_pending());
+    assert!(ended.as_mut().poll(&mut panics).is_pending());
+    pod.request_stop("done");
+    settle().await;
+    assert!(matches!(freed.await, Ok(Event::Unregistered { .. })));
+    assert!(matches!(ended.await, ExitReason::Shutdown(Cause::Requested(_))));
+    assert_eq!(pods.count_pods(), 0);
+    pods.start_pod("t").await.unwrap();
 }

@@ -335,6 +335,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         if let Some(line) = line {
             line.places.close();
         }
+        // Mostly there is nothing, and to make a list of that takes longer than all of this.
         if left.iter().all(VecDeque::is_empty) {
             return Vec::new();
         }
@@ -454,7 +455,7 @@ mod tests {
     #[test]
     fn an_emptied_lane_keeps_its_buffer_only_if_that_is_small() {
         // Items of 16 bytes: a page has room for 256, and room is doubled when there is none.
-        assert_eq!([256, 257, 2560].map(|burst| kept_after(&0_usize, burst)), [256, 0, 0]);
+        assert_eq!([256, 257, 2560].map(|burst| kept_after(&0_u64, burst)), [256, 0, 0]);
         // And of more than a page: as many as there is room for at first.
         assert_eq!([2, 3].map(|burst| kept_after(&[0_u8; 4096], burst)), [2, 0]);
     }

@@ -347,7 +347,7 @@ enum Either<T> {
 struct Call<'a, T> {
     call: Guarded<'a, T>,
     stop: Option<&'a StopRequest>,
-    /// Whether it has awaited anything.
+    /// Whether it has awaited anything, and let its worker go for that.
     has_waited: bool,
 }
 
@@ -382,9 +382,10 @@ impl<T> Future for Call<'_, T> {
         }
         let result = Pin::new(&mut self.call).poll(cx);
         if result.is_pending() && !self.has_waited {
-            // Not if it was not made, in which case it has been stopped.
-            self.has_waited = self.call.0.is_some();
-            return self.poll_stop(cx);
+            let stopped = self.poll_stop(cx);
+            // Only now does it let its worker go.
+            self.has_waited = stopped.is_pending();
+            return stopped;
         }
         result.map(Either::Done)
     }
@@ -450,7 +451,7 @@ mod tests {
 
     /// What a call has waited for decides whether the next incarnation lets its worker go first.
     #[tokio::test]
-    async fn a_call_that_is_not_made_has_awaited_nothing() {
+    async fn a_call_that_is_stopped_at_once_has_awaited_nothing() {
         let stop = StopRequest::new();
         let mut call = Call::new(
             || {
@@ -462,7 +463,7 @@ mod tests {
             Some(&stop),
         );
         assert!(matches!((&mut call).await, Either::Stopped(_)), "by what the first poll led to");
-        assert!(call.has_waited && call.call.0.is_none());
+        assert!(!call.has_waited && call.call.0.is_none());
 
         let mut call = Call::new(|| -> Foreign<'_, ()> { panic!("called") }, Some(&stop));
         assert!(matches!((&mut call).await, Either::Stopped(_)));

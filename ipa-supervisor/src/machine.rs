@@ -247,13 +247,14 @@ impl<Tag> Machine<Tag> {
                 }
             },
             Phase::Starting(starting) => {
-                let Starting { next, deferred, .. } = &mut **starting;
                 let waits = match &command.op {
                     Op::Start(..) | Op::Restart(_) | Op::Delete(_) => true,
                     // A child that is up, or coming up, can be stopped at once; one whose turn has not come cannot.
-                    Op::Terminate(Target::Slot(slot)) => slot >= next && self.children.get(*slot).is_some(),
+                    Op::Terminate(Target::Slot(slot)) => {
+                        starting.awaits(*slot) && self.children.get(*slot).is_some()
+                    }
                     Op::Terminate(Target::Id(id)) => {
-                        self.children.by_id(id).is_some_and(|slot| slot >= *next)
+                        self.children.by_id(id).is_some_and(|slot| starting.awaits(slot))
                     }
                 };
                 let inside = command.caller.and_then(|slot| self.children.get(slot));
@@ -262,7 +263,7 @@ impl<Tag> Machine<Tag> {
                 } else if inside.is_some_and(|slot| matches!(slot.state, State::Starting(Start::Initial))) {
                     self.refuse(command, Refusal::WouldDeadlock);
                 } else {
-                    deferred.push(command);
+                    starting.deferred.push(command);
                 }
             }
         }

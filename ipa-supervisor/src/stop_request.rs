@@ -19,7 +19,7 @@ enum State {
 
 #[derive(Default)]
 struct Waiters {
-    /// Who has polled: the incarnation's own task.
+    /// Who has polled first: mostly the incarnation's own task.
     first: Option<Waker>,
     /// Boxed, as most have none.
     more: Option<Box<More>>,

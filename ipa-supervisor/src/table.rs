@@ -84,13 +84,18 @@ impl<T> Table<T> {
     /// The place of a row, or where it would be.
     #[inline]
     fn find(&self, id: SlotId) -> Result<usize, usize> {
-        // Where no row is gone, the id says the place.
-        let first = self.places.first().map_or(0, |(first, _)| first.0);
-        let guess = id.0.wrapping_sub(first) as usize;
-        match self.places.get(guess) {
-            Some((at, _)) if *at == id => Ok(guess),
-            _ => self.search(id),
+        match self.counted(id) {
+            Some(place) => Ok(place),
+            None => self.search(id),
         }
+    }
+
+    /// The place that the id says, if it is the row's: where no place is gone it is.
+    #[inline]
+    fn counted(&self, id: SlotId) -> Option<usize> {
+        let first = self.places.first()?.0;
+        let place = usize::try_from(id.0.checked_sub(first.0)?).ok()?;
+        (self.places.get(place)?.0 == id).then_some(place)
     }
 
     fn search(&self, id: SlotId) -> Result<usize, usize> {
@@ -100,8 +105,7 @@ impl<T> Table<T> {
         found.map(|place| from + place).map_err(|place| from + place)
     }
 
-    /// Between which places it is. Ids differ by one at least, so the distances to the first and to the last bound them; where no row
-    /// is gone, they name the place.
+    /// Between which places it is. Ids differ by one at least, so the distances to the first and to the last bound them.
     fn bounds(&self, id: SlotId) -> Range<usize> {
         let places = self.places.len();
         let (Some((first, _)), Some((last, _))) = (self.places.first(), self.places.last()) else {
@@ -181,8 +185,12 @@ mod tests {
         (10..110).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
         for id in 10..110 {
             let place = (id - 10) as usize;
-            assert_eq!(table.bounds(SlotId(id)), place..place + 1);
+            assert_eq!(
+                (table.counted(SlotId(id)), table.bounds(SlotId(id))),
+                (Some(place), place..place + 1)
+            );
         }
+        assert_eq!([9, 110].map(|id| table.counted(SlotId(id))), [None; 2]);
         // And then from whichever end is nearer.
         (40..60).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
         (0..11).for_each(|id| assert_eq!(table.remove(SlotId(109 - id)), Some(())));

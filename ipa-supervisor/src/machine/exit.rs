@@ -161,7 +161,7 @@ impl<Tag> Machine<Tag> {
 
     /// Whether the supervisor shuts down, now that a significant child has ended by itself.
     fn shuts_down(&self) -> bool {
-        let coming = |id| matches!(&self.phase, Phase::Starting(starting) if id >= starting.next);
+        let coming = |id| matches!(&self.phase, Phase::Starting(starting) if starting.awaits(id));
         let active = || {
             let mut significant = self.children.iter().filter(|(_, slot)| slot.policy.significant);
             significant.any(|(id, slot)| !matches!(slot.state, State::Undefined) || coming(id))

@@ -15,8 +15,8 @@ use crate::reason::{Cause, ExitReason, StartFailure};
 /// The initial start that is under way.
 #[derive(Debug)]
 pub(super) struct Starting<Tag> {
-    /// Those from this slot on are still to come.
-    pub(super) next: SlotId,
+    /// Those from this slot on are still to come. `None`: nobody is.
+    next: Option<SlotId>,
     /// What waits for the end of it.
     pub(super) deferred: Vec<Command<Tag>>,
     pub(super) deadline: Option<Duration>,
@@ -26,7 +26,14 @@ pub(super) struct Starting<Tag> {
 
 impl<Tag> Starting<Tag> {
     pub(super) fn new() -> Self {
-        Self { next: SlotId(0), deferred: Vec::new(), deadline: None, early: Vec::new() }
+        Self { next: Some(SlotId(0)), deferred: Vec::new(), deadline: None, early: Vec::new() }
+    }
+}
+
+impl<Tag> Starting<Tag> {
+    /// Whether this child's turn is still to come.
+    pub(super) fn awaits(&self, id: SlotId) -> bool {
+        self.next.is_some_and(|next| id >= next)
     }
 }
 
@@ -64,9 +71,9 @@ impl<Tag> Machine<Tag> {
     pub(super) fn advance_start(&mut self, now: Duration) {
         let Phase::Starting(starting) = &mut self.phase else { return };
         // What is added meanwhile waits for the end of this, so these are the initial ones.
-        let next = self.children.from(Some(starting.next)).next().map(|(id, _)| id);
-        if let Some(next) = next {
-            starting.next = SlotId(next.0 + 1);
+        let next = starting.next.and_then(|next| self.children.from(Some(next)).next());
+        if let Some((next, _)) = next {
+            starting.next = next.0.checked_add(1).map(SlotId);
             return self.begin_start(now, next, Start::Initial);
         }
         let (deferred, early) = (std::mem::take(&mut starting.deferred), std::mem::take(&mut starting.early));

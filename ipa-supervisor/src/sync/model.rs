@@ -180,7 +180,7 @@ pub(crate) mod oneshot {
 }
 
 pub(crate) mod task {
-    pub(crate) use shuttle::future::{AbortHandle, JoinHandle, yield_now};
+    pub(crate) use shuttle::future::{JoinHandle, yield_now};
 
     use super::Future;
 

@@ -132,6 +132,29 @@ fn a_child_that_declined_can_be_asked_again() {
     assert_eq!(rig.delete("6", "a"), ["forget a", "6: done"]);
 }
 
+/// Slots are whatever the driver calls them: the last number that there is, too.
+#[test]
+fn the_last_slot_that_there_is() {
+    let mut machine: Machine<()> =
+        Machine::ordered(options(), [(SlotId(7), permanent("a")), (SlotId(u64::MAX), permanent("b"))])
+            .unwrap();
+    let mut handle = |event| {
+        machine.handle(Duration::ZERO, event);
+        std::iter::from_fn(|| machine.poll_action())
+            .filter(|action| !matches!(action, Action::Note(_)))
+            .map(|action| match action {
+                Action::Start { slot, incarnation } => format!("start {}#{}", slot.0, incarnation.0),
+                Action::Started => "started".to_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(handle(Event::Begin), ["start 7#1"]);
+    let up = |slot| Event::Up { slot: SlotId(slot), incarnation: Incarnation(1) };
+    assert_eq!(handle(up(7)), [format!("start {}#1", u64::MAX)]);
+    assert_eq!(handle(up(u64::MAX)), ["started"]);
+}
+
 /// ST-17 while an init is pending, starts wait for the initial start, stops of children that are up do not.
 #[test]
 fn stops_do_not_wait_for_the_initial_start() {
