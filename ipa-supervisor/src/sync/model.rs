@@ -39,10 +39,6 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[derive(Debug)]
@@ -91,16 +87,6 @@ impl<T> SetOnce<T> {
     pub(crate) fn set(&self, value: T) -> Result<(), tokio::sync::SetOnceError<T>> {
         point();
         self.0.set(value)
-    }
-
-    pub(crate) fn initialized(&self) -> bool {
-        point();
-        self.0.initialized()
-    }
-
-    pub(crate) fn get(&self) -> Option<&T> {
-        point();
-        self.0.get()
     }
 
     pub(crate) async fn wait(&self) -> &T {
