@@ -283,6 +283,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
         let taken = {
             let mut lanes = self.lanes.lock();
             let taken = lanes.take_next();
+            // Its waker is here from the last look: not cloned again for this one.
             if taken.is_none() && lanes.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
                 return Poll::Pending;
             }

@@ -28,9 +28,7 @@ impl<Tag> Starting<Tag> {
     pub(super) fn new() -> Self {
         Self { next: Some(SlotId(0)), deferred: Vec::new(), deadline: None, early: Vec::new() }
     }
-}
 
-impl<Tag> Starting<Tag> {
     /// Whether this child's turn is still to come.
     pub(super) fn awaits(&self, id: SlotId) -> bool {
         self.next.is_some_and(|next| id >= next)
