@@ -85,6 +85,9 @@ pub trait Child: Send + 'static {
     }
 
     /// The child's life. `Ok` is a normal end, `Err` an abnormal one.
+    ///
+    /// It is called after the start has been reported, so a stop may come before: with [`StopMode::Drop`](crate::StopMode::Drop) it is not
+    /// called then, and `terminate` is. What must happen at every start belongs in [`init`](Self::init).
     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError>;
 
     /// Cleans up. `reason` is what `run` ended with, or the shutdown that ended it.

@@ -86,7 +86,7 @@ pub enum Shutdown {
 #[serde(rename_all = "snake_case")]
 pub enum StopMode {
     /// `run` is dropped at its next await, then `terminate` runs. The default: a child that never looks for a stop does
-    /// not cost the whole shutdown deadline.
+    /// not cost the whole shutdown deadline. Where the stop comes before `run` has been called, it is not called at all.
     #[default]
     Drop,
     /// `run` goes on, sees [`Context::stopped`](crate::Context::stopped), and finishes by itself; then `terminate` runs (OTP's `trap_exit`). An `init`
