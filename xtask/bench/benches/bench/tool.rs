@@ -4,6 +4,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use ipa_bench::numbers::Spread;
 use ipa_bench::round::QUICK;
 
 /// A runtime as everybody here gets it: two workers.
@@ -55,18 +56,22 @@ pub fn some(count: usize) -> usize {
     if quick() { count / 4 } else { count }
 }
 
-/// Does something over and over, until it can be told how long it takes: seconds for each time.
+/// Does something over and over, for so long: seconds for each time, the median. To be a few milliseconds each time: a machine that has its
+/// processors from another one is slow for a while every now and then, often for a tenth of a second.
 pub fn repeated(mut once: impl FnMut()) -> f64 {
-    let long_enough = Duration::from_millis(if quick() { 50 } else { 150 });
-    let (begun, mut times) = (Instant::now(), 0);
-    loop {
+    let long_enough = Duration::from_millis(if quick() { 50 } else { 300 });
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while times.is_empty() || begun.elapsed() < long_enough {
+        let this = Instant::now();
         once();
-        times += 1;
-        let took = begun.elapsed();
-        if took >= long_enough {
-            return took.as_secs_f64() / f64::from(times);
-        }
+        times.push(this.elapsed().as_secs_f64());
     }
+    median(&times)
+}
+
+/// The median; of nothing, nothing that is a number.
+pub fn median(numbers: &[f64]) -> f64 {
+    Spread::of(numbers).map_or(CANNOT, |spread| spread.median)
 }
 
 /// Resident memory of this process, in bytes.

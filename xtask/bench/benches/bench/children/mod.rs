@@ -10,13 +10,12 @@ mod task_supervisor;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ipa_bench::numbers::Spread;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::tool::{CANNOT, block_on, each, resident, some};
+use crate::tool::{CANNOT, block_on, each, median, quick, resident, some};
 
 pub use actix::Actix;
 pub use bare::Bare;
@@ -146,76 +145,106 @@ pub fn starts<C: Children>() -> Vec<f64> {
     })
 }
 
-/// The microseconds from a crash to the next run, of many, sorted.
-async fn times<C: Children>(how: How) -> Vec<f64> {
-    let children = C::new().await;
-    let (runs, mut ran) = mpsc::unbounded_channel();
-    let child = Child::new(how, runs);
-    let _handle = children.start(child.clone()).await;
-    ran.recv().await.expect("the child runs");
-    let mut times = Vec::new();
-    let restarts = C::RESTARTS.min(some(MANY_RESTARTS));
-    for n in 0..restarts {
-        child.crash();
-        let time = ran.recv().await.expect("the child runs again");
-        if n >= restarts / 10 {
-            times.push(time);
-        }
-    }
-    times.sort_by(f64::total_cmp);
-    times
+/// One child that crashes over and over.
+struct Crashing<C: Children> {
+    child: Arc<Child>,
+    ran: mpsc::UnboundedReceiver<f64>,
+    _handle: C::Handle,
+    _children: C,
 }
 
-/// Of these sorted times: the median, the 99th percentile, and that over the median.
-fn percentiles(times: &[f64]) -> [f64; 3] {
-    let (half, most) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    [half, most, most / half]
+impl<C: Children> Crashing<C> {
+    async fn new(how: How) -> Self {
+        let children = C::new().await;
+        let (runs, mut ran) = mpsc::unbounded_channel();
+        let child = Child::new(how, runs);
+        let handle = children.start(child.clone()).await;
+        ran.recv().await.expect("the child runs");
+        Self { child, ran, _handle: handle, _children: children }
+    }
+
+    /// Of the microseconds from a crash to the next run, of many: the median, the 99th percentile, and that over the median.
+    async fn times(&mut self) -> [f64; 3] {
+        let mut times = Vec::new();
+        let restarts = C::RESTARTS.min(some(MANY_RESTARTS));
+        for n in 0..restarts {
+            self.child.crash();
+            let time = self.ran.recv().await.expect("the child runs again");
+            if n >= restarts / 10 {
+                times.push(time);
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        let (half, most) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        [half, most, most / half]
+    }
+}
+
+/// Many children that crash at once.
+struct Storm<C: Children> {
+    all: Vec<Arc<Child>>,
+    ran: mpsc::UnboundedReceiver<f64>,
+    _handles: Vec<C::Handle>,
+    _children: C,
+}
+
+impl<C: Children> Storm<C> {
+    async fn new() -> Self {
+        let children = C::new().await;
+        let (runs, mut ran) = mpsc::unbounded_channel();
+        let (mut all, mut handles) = (Vec::with_capacity(C::STORM), Vec::with_capacity(C::STORM));
+        for _ in 0..C::STORM {
+            let child = Child::new(How::Panic, runs.clone());
+            handles.push(children.start(child.clone()).await);
+            all.push(child);
+        }
+        for _ in 0..C::STORM {
+            ran.recv().await.expect("the child runs");
+        }
+        Self { all, ran, _handles: handles, _children: children }
+    }
+
+    /// Milliseconds until all run again.
+    async fn time(&mut self) -> f64 {
+        if self.all.is_empty() {
+            return CANNOT;
+        }
+        let begun = Instant::now();
+        for child in &self.all {
+            child.crash();
+        }
+        for _ in &self.all {
+            self.ran.recv().await.expect("the child runs again");
+        }
+        begun.elapsed().as_secs_f64() * 1e3
+    }
 }
 
 /// Of the times from an `Err` to the next run, in microseconds: the median, the 99th percentile, and that over the median; the same from
-/// a panic; milliseconds from 10,000 crashes at once until all run again.
+/// a panic; milliseconds from 10,000 crashes at once until all run again. All in turns for a while, each the median of its turns: see
+/// [`repeated`](crate::tool::repeated).
 pub fn restarts<C: Children>() -> Vec<f64> {
     // On a task, as supervisors and children are.
-    block_on(async {
-        let measured = tokio::spawn(async {
-            let by_err = percentiles(&times::<C>(How::Err).await);
-            let by_panic = match C::PANICS {
-                true => percentiles(&times::<C>(How::Panic).await),
-                false => [CANNOT; 3],
-            };
-            [&by_err[..], &by_panic, &[storm::<C>().await]].concat()
-        });
-        measured.await.expect("nobody panics but children")
-    })
+    block_on(async { tokio::spawn(in_turns::<C>()).await.expect("nobody panics but children") })
 }
 
-/// The median of several storms.
-async fn storm<C: Children>() -> f64 {
-    const STORMS: usize = 4;
-    if C::STORM == 0 {
-        return CANNOT;
+async fn in_turns<C: Children>() -> Vec<f64> {
+    let long_enough = Duration::from_millis(if quick() { 100 } else { 600 });
+    let mut by_err = Crashing::<C>::new(How::Err).await;
+    let mut by_panic = match C::PANICS {
+        true => Some(Crashing::<C>::new(How::Panic).await),
+        false => None,
+    };
+    let mut storm = Storm::<C>::new().await;
+    let (begun, mut turns) = (Instant::now(), Vec::new());
+    while turns.is_empty() || begun.elapsed() < long_enough {
+        let err = by_err.times().await;
+        let panic = match &mut by_panic {
+            Some(by_panic) => by_panic.times().await,
+            None => [CANNOT; 3],
+        };
+        turns.push([&err[..], &panic, &[storm.time().await]].concat());
     }
-    let children = C::new().await;
-    let (runs, mut ran) = mpsc::unbounded_channel();
-    let (mut all, mut handles) = (Vec::with_capacity(C::STORM), Vec::with_capacity(C::STORM));
-    for _ in 0..C::STORM {
-        let child = Child::new(How::Panic, runs.clone());
-        handles.push(children.start(child.clone()).await);
-        all.push(child);
-    }
-    for _ in 0..C::STORM {
-        ran.recv().await.expect("the child runs");
-    }
-    let mut times = Vec::with_capacity(STORMS);
-    for _ in 0..some(STORMS) {
-        let begun = Instant::now();
-        for child in &all {
-            child.crash();
-        }
-        for _ in 0..C::STORM {
-            ran.recv().await.expect("the child runs again");
-        }
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
-    }
-    Spread::of(&times).expect("there were storms").median
+    let column = |n: usize| median(&turns.iter().map(|turn| turn[n]).collect::<Vec<_>>());
+    (0..turns[0].len()).map(column).collect()
 }
