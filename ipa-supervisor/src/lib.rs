@@ -118,7 +118,7 @@ pub use self::policy::{
 };
 pub use self::ports::{Directory, Entry, Observer, Published};
 pub use self::process::{Output, Process, ProcessEnd, ProcessError, ProcessInfo, ProcessWatch, StopSignal};
-pub use self::reason::{BoxError, Cause, Exit, ExitReason, LastCrash, StartFailure};
+pub use self::reason::{BoxError, Cause, Exit, ExitReason, Failure, LastCrash, StartFailure};
 pub use self::server::{Flow, Server, ServerContext};
 pub use self::spec::{ChildId, ChildSpec, OneShotSpec};
 pub use self::supervisor::{Supervisor, SupervisorBuilder};

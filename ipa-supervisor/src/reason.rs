@@ -5,8 +5,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::child::panic_text;
+use crate::log;
 use crate::spec::ChildId;
 
 /// Any error a child may end with.
@@ -59,7 +62,7 @@ pub enum ExitReason {
     /// It was killed: by a deadline, by a brutal kill, or by somebody who aborted its task.
     Killed,
     /// It returned this error.
-    Failed(Arc<dyn Error + Send + Sync + 'static>),
+    Failed(Failure),
     /// It panicked with this message.
     Panicked(Arc<str>),
 }
@@ -72,7 +75,7 @@ impl ExitReason {
 
     /// The reason for an error that a child returned.
     pub fn failed(error: impl Into<BoxError>) -> Self {
-        Self::Failed(Arc::from(error.into()))
+        Self::Failed(Failure(Some(Arc::from(error.into()))))
     }
 
     /// The reason for a panic, from what [`catch_unwind`](std::panic::catch_unwind) or a
@@ -84,9 +87,71 @@ impl ExitReason {
     /// The error that stands behind this reason, if it is one.
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => Some(&**error),
+            Self::Failed(failure) => failure.error(),
             _ => None,
         }
+    }
+}
+
+/// The error that a child returned. Cheap to clone; made by [`ExitReason::failed`].
+///
+/// The error is foreign code that is printed and dropped in many places, a supervisor's loop among them, where a panic would end far more
+/// than the child. So a panic in its `Display`, `Debug` or `Drop` is caught here. [`ExitReason::source`] has the error itself.
+///
+/// ```
+/// use ipa_supervisor::ExitReason;
+///
+/// let reason = ExitReason::failed(std::io::Error::other("disk full"));
+/// let ExitReason::Failed(failure) = &reason else { panic!() };
+/// assert_eq!(failure.to_string(), "disk full");
+/// assert!(reason.source().is_some_and(|error| error.is::<std::io::Error>()));
+/// ```
+#[derive(Clone)]
+pub struct Failure(
+    /// Until it is dropped.
+    Option<Arc<dyn Error + Send + Sync>>,
+);
+
+impl Failure {
+    /// The error as what it is, if it is that.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.error()?.downcast_ref()
+    }
+
+    fn error(&self) -> Option<&(dyn Error + 'static)> {
+        let error: &(dyn Error + 'static) = &**self.0.as_ref()?;
+        Some(error)
+    }
+
+    fn print(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        how: impl FnOnce(&(dyn Error + 'static), &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let Some(error) = self.error() else { return Ok(()) };
+        match catch_unwind(AssertUnwindSafe(|| how(error, f))) {
+            Ok(printed) => printed,
+            Err(payload) => write!(f, "(an error that panicked when printed: {})", panic_text(payload)),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.print(f, fmt::Display::fmt)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.print(f, fmt::Debug::fmt)
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        let error = self.0.take();
+        log::caught("a child's error, when dropped", || drop(error));
     }
 }
 
@@ -106,7 +171,7 @@ impl fmt::Display for ExitReason {
             Self::Shutdown(Cause::Own(None) | Cause::Requested(None)) => f.write_str("shutdown"),
             Self::Shutdown(cause) => write!(f, "shutdown: {cause}"),
             Self::Killed => f.write_str("killed"),
-            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Failed(failure) => write!(f, "failed: {failure}"),
             Self::Panicked(text) => write!(f, "panicked: {text}"),
         }
     }

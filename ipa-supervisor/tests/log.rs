@@ -129,3 +129,48 @@ async fn the_panics_in_the_drops_of_a_killed_child_are_logged() {
     assert_eq!(said, [panics("future"), panics("value")]);
     supervisor.shutdown().await.unwrap();
 }
+
+/// Panics when it is printed, and when it is dropped.
+struct Nasty;
+
+impl std::error::Error for Nasty {}
+
+impl std::fmt::Display for Nasty {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("boom in a text");
+    }
+}
+
+impl Debug for Nasty {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("boom in a text");
+    }
+}
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        panic!("boom in a drop");
+    }
+}
+
+/// An error that panics when it is printed or dropped is the child's own: its supervisor goes on, and so do its siblings.
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_ends_its_child_alone() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let bad = ChildSpec::task("bad", |_cx| async { Err::<(), BoxError>(Box::new(Nasty)) });
+    let idle = ChildSpec::task("idle", |_cx| std::future::pending::<()>());
+    let supervisor = Supervisor::builder().child(idle).start().await.unwrap();
+    let _ = supervisor.start_child(bad.restart(Restart::Temporary)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+    supervisor.shutdown().await.unwrap();
+    let ended = "WARN message=child ended child=bad#1 \
+                 reason=failed: (an error that panicked when printed: boom in a text) restart=false";
+    let dropped = "ERROR message=panic in a child's error, when dropped panic=boom in a drop";
+    assert_eq!(*lines.0.lock().unwrap(), [ended, dropped]);
+    assert_eq!(
+        format!("{:?}", ExitReason::failed(Nasty)),
+        "Failed((an error that panicked when printed: boom in a text))"
+    );
+}
