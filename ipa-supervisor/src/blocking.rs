@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::child::{Child, Init, IntoExit};
 use crate::context::Context;
 use crate::lease::Lease;
+use crate::lineage::CURRENT;
 use crate::policy::{Settings, StopMode};
 use crate::reason::{BoxError, Exit};
 use crate::spec::{ChildId, ChildSpec};
@@ -106,7 +107,9 @@ impl Child for Blocking {
         let work = Work { run: self.run.clone(), cx: cx_of_thread, tell, lease: cx.lease() };
         thread::Builder::new().name(cx.id().as_str().replace('\0', "?")).spawn(move || {
             let Work { run, cx, tell, lease } = work;
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&cx)));
+            let within = cx.context.control().within();
+            let call = || CURRENT.sync_scope(within, || run(&cx));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
             // All that is the child's goes before the word of its end, and the lease last.
             drop((run, cx));
             let _ = tell.send(result);

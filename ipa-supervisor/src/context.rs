@@ -9,6 +9,7 @@ use std::task::{self, Poll};
 use crate::control::Control;
 use crate::handle::SupervisorRef;
 use crate::lease::{Hold, Lease};
+use crate::lineage::CURRENT;
 use crate::machine::ChildRef;
 use crate::message::Message;
 use crate::ports::Published;
@@ -81,7 +82,8 @@ impl Context {
     ///
     /// A blocking closure cannot be aborted (RT-05). If the child is stopped or killed meanwhile, the closure runs on to its end, and
     /// its effects may land after the kill; but the incarnation has not ended before it has, so no stop is answered and no
-    /// successor started while it runs. One that outlives the kill grace makes the child stuck.
+    /// successor started while it runs. One that outlives the kill grace makes the child stuck. Calls that it makes, by
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on), are the child's: those that would wait for it are refused.
     ///
     /// # Panics
     ///
@@ -92,9 +94,10 @@ impl Context {
     ) -> tokio::task::JoinHandle<R> {
         // One struct, so that a closure that is dropped unrun (the runtime is shutting down) goes before the lease.
         let work = Blocking { closure, lease: self.lease() };
+        let within = self.control().within();
         tokio::task::spawn_blocking(move || {
             let Blocking { closure, lease } = work;
-            let result = closure();
+            let result = CURRENT.sync_scope(within, closure);
             drop(lease);
             result
         })

@@ -2,7 +2,7 @@
 //!
 //! A call that would wait for its own caller (a child that stops itself, or its supervisor) must be refused rather than left
 //! to hang, and the supervisor can only see that if the call says where it comes from. The chain is a task-local value, set
-//! around each child's task, and a nested supervisor knows its own. A task that a child spawns by bare
+//! around each child's task and whatever works for it elsewhere, and a nested supervisor knows its own. A task that a child spawns by bare
 //! `tokio::spawn` is nobody's, and its calls wait like anybody's.
 
 use std::sync::Arc;

@@ -256,6 +256,37 @@ async fn a_task_that_is_nobodys() {
     assert_eq!(begun.elapsed(), ms(300));
 }
 
+/// RT-20 RT-05 what a child's blocking closure asks for is asked for by the child, and so is what a blocking child asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_code_that_blocks() {
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Handle::current();
+    let spawns = ChildSpec::task("a", {
+        let (answers, runtime) = (answers.clone(), runtime.clone());
+        move |cx| {
+            let (answers, runtime, supervisor) = (answers.clone(), runtime.clone(), cx.supervisor());
+            async move {
+                let asks = move || {
+                    let _ = answers.send(runtime.block_on(supervisor.terminate_child("a")));
+                };
+                cx.spawn_blocking(asks).await.unwrap();
+                cx.stopped().await;
+            }
+        }
+    });
+    let blocks = ChildSpec::blocking("b", move |cx| {
+        let supervisor = cx.context().supervisor();
+        let _ = answers.send(runtime.block_on(supervisor.terminate_child("b")));
+        cx.stopped();
+    });
+    let supervisor = Supervisor::builder().child(spawns).child(blocks).start().await.unwrap();
+    for _ in 0..2 {
+        let answer = answered.recv().await.unwrap();
+        assert!(matches!(answer, Err(TerminateChildError::WouldDeadlock)), "{answer:?}");
+    }
+    supervisor.shutdown().await.unwrap();
+}
+
 /// RT-20 an incarnation that goes on on the task of the one before it is within the same supervisors.
 #[tokio::test(start_paused = true)]
 async fn from_an_incarnation_on_the_same_task() {

@@ -16,6 +16,14 @@ impl<T> TaskLocal<T> {
         output
     }
 
+    /// The same for a closure.
+    pub(crate) fn sync_scope<R>(&'static self, value: T, call: impl FnOnce() -> R) -> R {
+        let before = self.0.with(|cell| cell.replace(Some(value)));
+        let result = call();
+        self.0.with(|cell| cell.replace(before));
+        result
+    }
+
     pub(crate) fn try_with<R>(&'static self, read: impl FnOnce(&T) -> R) -> Result<R, ()> {
         self.0.try_with(|cell| cell.borrow().as_ref().map(read)).ok().flatten().ok_or(())
     }
