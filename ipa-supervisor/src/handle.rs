@@ -40,7 +40,8 @@ impl Started {
 /// [`Supervisor`](crate::Supervisor) derefs to.
 ///
 /// Every call here is answered in the time that it takes the loop to get to it, whatever children are doing, except those that
-/// wait for a child by their nature: `start_child`, `restart_child`, `terminate_child`, `shutdown`.
+/// wait for a child by their nature: `start_child`, `restart_child`, `terminate_child`, `shutdown`, and `delete_child` of a child that
+/// something is being done with.
 ///
 /// # Errors
 ///
@@ -54,8 +55,9 @@ impl Started {
 ///
 /// # A call that would wait for itself
 ///
-/// From within a child's own task, a call that would wait for that child's end is refused with `WouldDeadlock`; so is
-/// `start_child` from an `init` of the initial start that it would queue behind. The `request_` forms do not wait.
+/// From within a child (its own task, those of [`Context::spawn`](crate::Context::spawn), its blocking code), a call that would wait for
+/// that child's end is refused with `WouldDeadlock`; so is one that would queue behind what waits for the child itself: the initial start
+/// that its `init` is part of, a group restart that stops or starts it. The `request_` forms do not wait.
 #[derive(Clone)]
 pub struct SupervisorRef(pub(crate) Handle);
 
@@ -66,7 +68,8 @@ impl SupervisorRef {
 
     /// Adds a child at the end of the order and starts it; `Ok` when its `init` is done.
     ///
-    /// During the initial start of the supervisor, it queues behind that. Operations on one id keep their order: of two
+    /// During the initial start of the supervisor, or a restart of a group, it queues behind that; if the group waits for a stuck member, the
+    /// answer is [`Stuck`](StartChildError::Stuck) of that one. Operations on one id keep their order: of two
     /// concurrent starts of one id, one starts it and the other is told that it is running.
     ///
     /// # Errors

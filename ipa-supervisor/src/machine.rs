@@ -239,7 +239,7 @@ impl<Tag> Machine<Tag> {
             Phase::Stopping(_) | Phase::Done => self.refuse(command, Refusal::ShuttingDown),
             Phase::Running => match self.waits_for_group(&command) {
                 None => self.execute(now, command),
-                Some(Err(())) => self.refuse(command, Refusal::WouldDeadlock),
+                Some(Err(refusal)) => self.refuse(command, refusal),
                 Some(Ok(())) => {
                     if let Some(group) = &mut self.group {
                         group.deferred.push(command);
@@ -269,9 +269,9 @@ impl<Tag> Machine<Tag> {
         }
     }
 
-    /// Whether a command queues behind the group restart that is under way, or behind another that does, and if so, whether its
-    /// caller may: a child whose start is part of that may not.
-    fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), ()>> {
+    /// Whether a command queues behind the group restart that is under way, or behind another that does, and if so, whether it may: not
+    /// that of a child whose own stop or start is part of that, and not while the group waits for one that does not end.
+    fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), Refusal>> {
         let group = self.group.as_ref()?;
         let waits = match &command.op {
             // Unless it waits for something else first: for the child of that id to be up, or gone.
@@ -283,8 +283,13 @@ impl<Tag> Machine<Tag> {
             }
             Op::Terminate(_) => false,
         };
-        let inside = command.caller.and_then(|slot| self.children.get(slot));
-        waits.then(|| if inside.is_some_and(Slot::is_group_start) { Err(()) } else { Ok(()) })
+        waits.then(|| {
+            if command.caller.is_some_and(|caller| self.group_waits_for(caller)) {
+                return Err(Refusal::WouldDeadlock);
+            }
+            let stuck = self.stuck_of_group();
+            if stuck.is_empty() { Ok(()) } else { Err(Refusal::Stuck(stuck)) }
+        })
     }
 
     fn execute(&mut self, now: Duration, command: Command<Tag>) {

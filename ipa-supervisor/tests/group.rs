@@ -5,10 +5,12 @@ mod stage;
 use std::time::Duration;
 
 use ipa_supervisor::{
-    Cause, ChildState, ExitReason, Restart, RestartIntensity, Shutdown, StartChildError, StartError,
-    Strategy, Supervisor, SupervisorBuilder,
+    BoxError, Cause, Child, ChildSpec, ChildState, Context, DeleteChildError, Exit, ExitReason, Restart,
+    RestartChildError, RestartIntensity, Shutdown, StartChildError, StartError, StopMode, Strategy,
+    Supervisor, SupervisorBuilder, async_trait,
 };
 use stage::{How, Stage, settle};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 fn builder(stage: &Stage, strategy: Strategy, ids: &[&str]) -> SupervisorBuilder {
@@ -371,4 +373,90 @@ async fn a_crash_during_the_initial_start_does_not_hide_a_failure() {
         );
         assert_eq!(stage.take(), "+a#1 -a +b#1 !c -b", "{strategy:?}");
     }
+}
+
+/// What a member of a group asks of its supervisor, in its `run` once it is told to stop, and in its `terminate`.
+struct Asks(Stage);
+
+impl Asks {
+    async fn ask(&self, cx: &Context) {
+        let supervisor = cx.supervisor();
+        let started = supervisor.start_child(self.0.puppet("new")).await;
+        let restarted = supervisor.restart_child("off").await;
+        let deleted = supervisor.delete_child("off").await;
+        assert!(matches!(started, Err(StartChildError::WouldDeadlock)), "{started:?}");
+        assert!(matches!(restarted, Err(RestartChildError::WouldDeadlock)), "{restarted:?}");
+        assert!(matches!(deleted, Err(DeleteChildError::WouldDeadlock)), "{deleted:?}");
+        self.0.log("refused".into());
+    }
+}
+
+#[async_trait]
+impl Child for Asks {
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        cx.stopped().await;
+        self.ask(cx).await;
+        Ok(Exit::shutdown())
+    }
+    async fn terminate(&mut self, cx: &mut Context, _reason: &ExitReason) {
+        if cx.child().incarnation.0 == 1 {
+            self.ask(cx).await;
+        }
+    }
+}
+
+/// ST-17 RT-20 a member that its group restart stops is refused what would wait for the end of that; nobody is killed for it.
+#[tokio::test(start_paused = true)]
+async fn a_member_cannot_wait_for_its_own_group() {
+    let stage = Stage::default();
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        let asks = stage.clone();
+        let asks = ChildSpec::new("asks", move || Asks(asks.clone())).stop_mode(StopMode::Cooperative);
+        let supervisor = builder(&stage, strategy, &["a", "off"]).child(asks).start().await.unwrap();
+        supervisor.terminate_child("off").await.unwrap();
+        stage.take();
+        let begun = Instant::now();
+        stage.tell("a", How::Error);
+        settle().await;
+        assert_eq!(stage.take(), "-a refused refused +a#2 +off#2");
+        assert!(begun.elapsed() < Duration::from_millis(10));
+        drop(supervisor);
+        settle().await;
+        stage.take();
+    }
+}
+
+/// RT-04 ST-17 whoever waits for a group restart that waits for a stuck member is told so, and the group goes on when that has ended.
+#[tokio::test(start_paused = true)]
+async fn a_group_with_a_stuck_member_makes_nobody_wait() {
+    let stage = Stage::default();
+    let (give, mut leases) = mpsc::unbounded_channel();
+    let keeps = ChildSpec::task("keeps", move |cx| {
+        let _ = give.send(cx.lease());
+        std::future::pending::<()>()
+    });
+    let keeps = keeps.shutdown(Shutdown::Timeout(Duration::from_millis(100)));
+    let supervisor = builder(&stage, Strategy::OneForAll, &["a", "off"]).child(keeps).start().await.unwrap();
+    supervisor.terminate_child("off").await.unwrap();
+    let lease = leases.recv().await.unwrap();
+    stage.take();
+    stage.tell("a", How::Error);
+    settle().await;
+    // Asked while the member is still being stopped, and once it is stuck.
+    for round in ["before", "after"] {
+        let (started, restarted) =
+            tokio::join!(supervisor.start_child(stage.puppet("new")), supervisor.restart_child("off"));
+        let deleted = supervisor.delete_child("off").await;
+        let Err(StartChildError::Stuck(stuck)) = started else { panic!("{round}: {started:?}") };
+        assert_eq!(stuck[0].to_string(), "keeps#1");
+        assert!(matches!(restarted, Err(RestartChildError::Stuck(_))), "{round}: {restarted:?}");
+        assert!(matches!(deleted, Err(DeleteChildError::Stuck(_))), "{round}: {deleted:?}");
+    }
+    // The next one's as well.
+    drop((lease, leases));
+    settle().await;
+    assert_eq!(stage.take(), "-a +a#2 +off#2");
+    let _ = supervisor.start_child(stage.puppet("new")).await.unwrap();
+    assert_eq!(stage.take(), "+new#1");
+    supervisor.shutdown().await.unwrap();
 }

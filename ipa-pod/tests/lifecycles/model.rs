@@ -356,6 +356,19 @@ impl Pod {
         (before == Behind::Group || new || !stop && kid.is_some_and(down)).then_some(Behind::Group)
     }
 
+    /// The children that a group restart waits for and that do not end, if there are any.
+    fn stuck_of_group(&self) -> Option<String> {
+        let group = self.group.as_ref()?;
+        let awaited = |kid: &&Kid| match group.pending {
+            None => kid.slot >= group.from,
+            Some(_) => group.starting == Some(kid.slot),
+        };
+        let stuck = |kid: &&Kid| matches!(kid.state, State::Leaving { how: Leaving::Stuck, .. });
+        let kids = self.kids.iter().filter(awaited).filter(stuck);
+        let names: Vec<String> = kids.map(|kid| name(kid.plan.id, kid.run)).collect();
+        (!names.is_empty()).then(|| format!("stuck {}", names.join(" ")))
+    }
+
     fn stuck_answer(&self) -> String {
         let names: Vec<String> = self.stuck.iter().map(|(id, run)| name(*id, *run)).collect();
         format!("stuck {}", names.join(" "))

@@ -4,13 +4,14 @@
 //! are kept are started, one at a time, in order: those too that had not been running. A start that fails counts as a restart
 //! and begins the group anew from that child (rest_for_one) or from the first (one_for_all), as in OTP's `supervisor`.
 //!
-//! A child that does not end is never replaced: the group waits until it does.
+//! A child that does not end is never replaced: the group waits until it does, and whoever waits for the group is told.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::children::{Start, State};
+use super::children::{Slot, Start, State};
 use super::{Command, Machine, SlotId};
+use crate::error::StuckChild;
 use crate::reason::Cause;
 
 /// A group restart under way.
@@ -69,6 +70,33 @@ impl<Tag> Machine<Tag> {
         self.group.as_ref().is_some_and(|group| group.pending.is_none() && group.holds(id))
     }
 
+    /// Whether the group restart that is under way waits, or is going to, for this child: to be gone, or to be up.
+    pub(super) fn group_waits_for(&self, id: SlotId) -> bool {
+        let Some(slot) = self.children.get(id) else { return false };
+        slot.is_group_start() || self.is_group_stopping(id) && is_live(&slot.state)
+    }
+
+    /// Of those that it waits for, the ones that do not end.
+    pub(super) fn stuck_of_group(&self) -> Vec<StuckChild> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let awaited = |id| match group.pending {
+            None => group.holds(id),
+            Some(_) => group.starting == Some(id),
+        };
+        let stuck = |slot: &Slot<Tag>| matches!(slot.state, State::Stuck(_));
+        let children = self.children.iter().filter(|(id, slot)| awaited(*id) && stuck(slot));
+        children.map(|(id, slot)| StuckChild(slot.child(id))).collect()
+    }
+
+    /// Answers those who wait for a group restart that has just come to wait for a child that does not end.
+    pub(super) fn tell_of_stuck_group(&mut self, now: Duration) {
+        if self.stuck_of_group().is_empty() {
+            return;
+        }
+        let deferred = self.group.as_mut().map(|group| std::mem::take(&mut group.deferred));
+        self.replay(now, deferred.unwrap_or_default());
+    }
+
     /// Takes the group restart as far as it goes now.
     pub(super) fn advance_group(&mut self, now: Duration) {
         let Some(group) = &self.group else { return };
@@ -92,8 +120,7 @@ impl<Tag> Machine<Tag> {
     /// Stops the last of the group that runs. Answers whether there is anything to wait for.
     fn stop_group(&mut self, now: Duration) -> bool {
         let from = self.group.as_ref().and_then(|group| group.from);
-        let live = |state: &State<Tag>| !matches!(state, State::Undefined | State::Waiting);
-        let last = self.children.from(from).rev().find(|(_, slot)| live(&slot.state));
+        let last = self.children.from(from).rev().find(|(_, slot)| is_live(&slot.state));
         let Some((id, slot)) = last else { return false };
         if matches!(slot.state, State::Starting(_) | State::Running) {
             self.ask_to_stop(now, id, &Cause::Requested(None));
@@ -126,4 +153,8 @@ impl<Tag> Machine<Tag> {
             self.replay(now, group.deferred);
         }
     }
+}
+
+fn is_live<Tag>(state: &State<Tag>) -> bool {
+    !matches!(state, State::Undefined | State::Waiting)
 }

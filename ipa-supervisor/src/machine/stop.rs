@@ -361,7 +361,7 @@ impl<Tag> Machine<Tag> {
             // Somebody wanted it gone, and the initial start goes on without it.
             Phase::Starting(_) if initial.is_some() => self.advance_start(now),
             Phase::Stopping(_) => self.advance_stop(now),
-            _ => {}
+            _ => self.tell_of_stuck_group(now),
         }
     }
 }

@@ -32,6 +32,12 @@ impl Life {
             let stop = matches!(op, ChildOp::Terminate(_));
             let turn = !pod.waiting[..at].iter().any(|before| before.op.id() == op.id());
             let behind = pod.waits(&op, behind);
+            if let (Some(Behind::Group), Some(answer)) = (behind, pod.stuck_of_group()) {
+                pod.waiting.remove(at);
+                self.answer(who, answer);
+                at = 0;
+                continue;
+            }
             if behind.is_some() || !(turn || stop) {
                 pod.waiting[at].behind = behind.unwrap_or(Behind::Child);
                 at += 1;
