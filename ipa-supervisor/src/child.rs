@@ -116,7 +116,7 @@ pub trait Child: Send + 'static {
     }
 }
 
-/// What an async function may return to be a child: `()`, an [`Exit`], or a `Result` of one.
+/// What an async function may return to be a child: `()`, an [`Exit`], or a `Result` of one; one that never returns will do as well.
 ///
 /// ```
 /// use ipa_supervisor::{ChildSpec, Exit};
@@ -124,6 +124,7 @@ pub trait Child: Send + 'static {
 /// let _ = ChildSpec::task("plain", |_cx| async {});
 /// let _ = ChildSpec::task("fallible", |_cx| async { std::fs::read("settings").map(|_| ()) });
 /// let _ = ChildSpec::task("worded", |_cx| async { Exit::shutdown_with("nothing to do") });
+/// let _ = ChildSpec::task("endless", |_cx| async { loop { tokio::task::yield_now().await } });
 /// ```
 pub trait IntoExit {
     /// The result of a [`Child::run`] that this stands for.
@@ -133,6 +134,23 @@ pub trait IntoExit {
 impl IntoExit for () {
     fn into_exit(self) -> Result<Exit, BoxError> {
         Ok(Exit::Normal)
+    }
+}
+
+/// For the name that `!` has on stable Rust: what a function pointer returns. Not exported.
+pub trait Returns {
+    /// What is returned.
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+/// A child that never returns: `async { loop { .. } }`.
+impl IntoExit for <fn() -> ! as Returns>::Output {
+    fn into_exit(self) -> Result<Exit, BoxError> {
+        self
     }
 }
 
