@@ -102,22 +102,34 @@ impl PodChild {
         });
         pod.0.set_supervisor(Some(running.nested.handle()));
         let mut own = cx.clone();
-        let (mut signals, nested) = running.signals(cx, &self.host, false);
-        let mut init = nested.init(&mut own);
-        let mut begun = false;
-        let up = poll_fn(|task| {
-            if !std::mem::replace(&mut begun, true) {
-                signals.poll(task);
-                return init.as_mut().poll(task);
+        let up = {
+            let (mut signals, nested) = running.signals(cx, &self.host, false);
+            let mut init = nested.init(&mut own);
+            let mut begun = false;
+            let up = poll_fn(|task| {
+                if !std::mem::replace(&mut begun, true) {
+                    signals.poll(task);
+                    return init.as_mut().poll(task);
+                }
+                // First: it may have come up since the last look, and then what has come since is for its life.
+                let up = init.as_mut().poll(task);
+                if up.is_pending() {
+                    signals.poll(task);
+                }
+                up
+            });
+            up.await
+        };
+        match up {
+            // Another worker has brought up the last child just when this one said that the pod stops. So it does, and has never been
+            // active.
+            Ok(_) if pod.0.stop_announced.load(Ordering::Acquire) => {
+                let reason = match running.live(cx, &self.host).await {
+                    Ok(exit) => exit.into(),
+                    Err(error) => ExitReason::failed(error),
+                };
+                Err(StartPodError::Ended { task, reason })
             }
-            // First: it may have come up since the last look, and then what has come since is for its life.
-            let up = init.as_mut().poll(task);
-            if up.is_pending() {
-                signals.poll(task);
-            }
-            up
-        });
-        match up.await {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
                 Ok(StartError::ChildFailed(failure)) if failure.with_supervisor => {
@@ -226,6 +238,18 @@ impl PodChild {
 }
 
 impl RunningPod {
+    /// Lives until the supervisor that it is has ended.
+    async fn live(&mut self, cx: &Context, host: &Host) -> Result<Exit, BoxError> {
+        let mut own = cx.clone();
+        let (mut signals, nested) = self.signals(cx, host, true);
+        let mut life = nested.run(&mut own);
+        let both = poll_fn(|task| {
+            signals.poll(task);
+            life.as_mut().poll(task)
+        });
+        both.await
+    }
+
     /// What may end the pod, and the supervisor that it is. `idle`: being idle may, too.
     fn signals<'a>(
         &'a mut self,
@@ -350,16 +374,7 @@ impl Child for PodChild {
         let Some(running) = self.running.as_mut() else {
             return Err("a pod's run was called before its init".into());
         };
-        let mut own = cx.clone();
-        let ended = {
-            let (mut signals, nested) = running.signals(cx, &self.host, true);
-            let mut life = nested.run(&mut own);
-            let both = poll_fn(|task| {
-                signals.poll(task);
-                life.as_mut().poll(task)
-            });
-            both.await
-        };
+        let ended = running.live(cx, &self.host).await;
         *running.pod.0.reason.lock() = Some(match &ended {
             Ok(exit) => exit.clone().into(),
             Err(error) => ExitReason::failed(error.to_string()),

@@ -82,6 +82,79 @@ async fn ended_is_published_between_the_key_and_the_answer() {
     reader.abort();
 }
 
+/// Gives way so many times before it is up.
+struct GivesWay(usize);
+
+#[ipa_pod::async_trait]
+impl ipa_supervisor::Child for GivesWay {
+    async fn init(
+        &mut self,
+        _cx: &mut ipa_supervisor::Context,
+    ) -> Result<ipa_supervisor::Init, ipa_supervisor::BoxError> {
+        give_way(self.0).await;
+        Ok(ipa_supervisor::Init::Ready)
+    }
+    async fn run(
+        &mut self,
+        _cx: &mut ipa_supervisor::Context,
+    ) -> Result<ipa_supervisor::Exit, ipa_supervisor::BoxError> {
+        std::future::pending().await
+    }
+}
+
+async fn give_way(times: usize) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// PL-47 a stop that comes just when the last child comes up finds the pod active, or it has never been: `Active` is not published after
+/// `Stopping`, and the start's answer says the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_at_the_moment_of_coming_up() {
+    let pods = start(&Streams::any(), |scope| {
+        let round: usize = scope.task().as_str().parse().unwrap();
+        let child = |id, times| ipa_supervisor::ChildSpec::new(id, move || GivesWay(times));
+        PodSpec::new().child(child("a", round % 4)).child(child("b", round / 4 % 4))
+    })
+    .await;
+    for round in 0..10_000 {
+        let mut events = pods.subscribe();
+        let task = round.to_string();
+        let start = tokio::spawn({
+            let (pods, task) = (pods.clone(), task.clone());
+            async move { pods.start_pod(&*task).await }
+        });
+        let stop = tokio::spawn({
+            let (pods, task) = (pods.clone(), task.clone());
+            async move {
+                give_way(round % 59).await;
+                if let Ok(pod) = pods.get_pod(&*task) {
+                    pod.request_stop("now");
+                }
+            }
+        });
+        let started = start.await.unwrap().is_ok();
+        stop.await.unwrap();
+        let _ = pods.stop_pod(&*task).await;
+        let (mut active, mut stopping) = (false, false);
+        // None of a pod that was stopped before it was announced.
+        while let Some(event) = events.try_recv().unwrap() {
+            match event {
+                PodEvent::Active(_) => {
+                    assert!(!stopping, "round {round}");
+                    active = true;
+                }
+                PodEvent::Stopping { .. } => stopping = true,
+                PodEvent::Ended { was_active, .. } => assert_eq!(was_active, active, "round {round}"),
+                _ => {}
+            }
+        }
+        assert_eq!(started, active, "round {round}");
+    }
+    pods.shutdown().await.unwrap();
+}
+
 /// PL-47 on many threads the events of each pod come in their order, in the midst of stops that overtake starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn events_of_a_pod_are_in_order() {
