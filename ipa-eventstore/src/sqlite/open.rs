@@ -4,6 +4,7 @@
 //! lock, so that a second writer is refused before it touches anything; then a walk over what an
 //! unclean end left of the write-ahead log; then SQLite itself, which takes that up.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
         identify(&path)?;
     }
     let lock = WriterLock::take(&path)?;
+    refuse_hard_links(&path)?;
     let wal = size(&beside(&path, "-wal"))?.unwrap_or(0);
     if size(&path)?.unwrap_or(0) == 0 {
         if lock.was_there() && size(&path)?.is_some() {
@@ -296,6 +298,22 @@ fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
             source: Arc::new(source),
         }),
     }
+}
+
+/// A file of two names has two locks and two logs: what is written by one name is lost to whoever writes by the other. SQLite's "How To
+/// Corrupt An SQLite Database File" has it in section 2.5.
+fn refuse_hard_links(path: &Path) -> Result<(), StoreError> {
+    let links = path.metadata().map_or(1, |metadata| metadata.nlink());
+    if links < 2 {
+        return Ok(());
+    }
+    Err(StoreError::CannotOpen {
+        path: path.to_owned(),
+        doing: "write to",
+        remedy: "its hard links are one file, which may have one writer and one log: copy it with \
+                 `ipa-events backup`, or remove the other names",
+        source: Arc::new(Finding(format!("the file has {links} names"))),
+    })
 }
 
 /// The size of a file; `None` where there is none.

@@ -73,6 +73,9 @@ impl Default for SqliteOptions {
     }
 }
 
+/// SQLite counts the milliseconds of its wait in 31 bits.
+const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
+
 impl SqliteOptions {
     /// The defaults.
     pub fn new() -> Self {
@@ -93,9 +96,10 @@ impl SqliteOptions {
     }
 
     /// How many writes may wait for the writer before a further one waits to be queued; 1024 unless
-    /// set, at least 1.
+    /// set, at least 1, and at most as many as tokio can count
+    /// ([`MAX_PERMITS`](tokio::sync::Semaphore::MAX_PERMITS)).
     pub fn queue(mut self, writes: usize) -> Self {
-        self.queue = writes.max(1);
+        self.queue = writes.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self
     }
 
@@ -126,9 +130,10 @@ impl SqliteOptions {
     }
 
     /// How long to wait for another process that has the file locked, before
-    /// [`Unavailable`](StoreError::Unavailable); five seconds unless set.
+    /// [`Unavailable`](StoreError::Unavailable); five seconds unless set, at most the 24 days that
+    /// SQLite can wait.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        self.busy_timeout = timeout.min(LONGEST_WAIT);
         self
     }
 

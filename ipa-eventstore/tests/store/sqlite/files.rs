@@ -38,6 +38,38 @@ async fn opened_again_everything_is_there() {
     store.close().await.unwrap();
 }
 
+/// A file of two names could have two writers, each with a log of its own: it is refused, and nothing of it is changed.
+#[tokio::test]
+async fn a_file_of_two_names_has_no_writer() {
+    let place = Place::new();
+    let store = place.open().await;
+    stream(&shared(&store), "a", 2).await;
+    store.close().await.unwrap();
+    let other = place.path().with_file_name("other.db");
+    std::fs::hard_link(place.path(), &other).unwrap();
+    for path in [place.path(), other.clone()] {
+        let error = SqliteEventStore::open(path).await.unwrap_err();
+        let StoreError::CannotOpen { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.to_string(), "the file has 2 names");
+        assert!(error.to_string().contains("hard links"), "{error}");
+    }
+    std::fs::remove_file(&other).unwrap();
+    let store = place.open().await;
+    assert_eq!(store.read_all(ReadAll::new()).await.unwrap().len(), 2);
+    store.close().await.unwrap();
+}
+
+/// Options that say "no limit" are taken for as much as can be counted.
+#[tokio::test]
+async fn options_may_be_endless() {
+    let place = Place::new();
+    let forever = std::time::Duration::MAX;
+    let options = SqliteOptions::new().busy_timeout(forever).idle_checkpoint(forever).queue(usize::MAX);
+    let store = options.open(place.path()).await.unwrap();
+    stream(&shared(&store), "a", 2).await;
+    store.close().await.unwrap();
+}
+
 /// ES-31 ES-32 a deleted stream leaves no row behind, whichever connection deletes.
 #[tokio::test]
 async fn deletion_leaves_no_orphans() {
