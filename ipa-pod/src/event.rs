@@ -88,8 +88,9 @@ impl PodEvents {
     ///
     /// # Errors
     ///
-    /// [`PodEventsError::Lagged`] once after falling behind, [`PodEventsError::Closed`] when the pod supervisor is gone and
-    /// all was read.
+    /// [`PodEventsError::Lagged`] once after falling behind, [`PodEventsError::Closed`] when all was read and there will
+    /// be no more: the last strong handle to the pod supervisor is gone, with its last pod and the last
+    /// [`child_spec`](crate::PodSupervisorRef::child_spec) of one. After a [`shutdown`](crate::PodSupervisorRef::shutdown) alone it waits.
     pub async fn recv(&mut self) -> Result<PodEvent, PodEventsError> {
         self.0.recv().await.map_err(|error| match error {
             broadcast::error::RecvError::Lagged(missed) => PodEventsError::Lagged(missed),

@@ -345,7 +345,8 @@ impl PodSupervisorRef {
     /// The task's pod as a child of any supervisor: it reserves the task's key when it starts, and is temporary unless the
     /// caller says otherwise.
     ///
-    /// `None` if the pod supervisor, whose admission, factory and registry it uses, has ended.
+    /// `None` when nothing is left of the pod supervisor, whose admission, factory and registry it uses: no strong handle, no pod, no such
+    /// spec. After a [`drain`](Self::drain) or [`shutdown`](Self::shutdown) its start is refused.
     pub fn child_spec(&self, task: TaskId) -> Option<ChildSpec> {
         let host = self.host.upgrade()?;
         let id = ipa_supervisor::ChildId::from(task.shared());
@@ -392,7 +393,8 @@ impl PodSupervisorRef {
     }
 
     /// Stops all pods that were started here, side by side, and ends the pod supervisor; `Ok` when all are gone. Pods that are
-    /// children of other supervisors ([`child_spec`](Self::child_spec)) are left to those.
+    /// children of other supervisors ([`child_spec`](Self::child_spec)) are left to those. A start that comes at the same moment is refused,
+    /// but its key may be listed until its caller has been told.
     ///
     /// # Errors
     ///

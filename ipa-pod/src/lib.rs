@@ -30,7 +30,8 @@
 //! # What can be relied on
 //!
 //! - There is never more than one pod per task. The task's key in the [`PodRegistry`] is reserved before anything of its pod starts
-//!   and free only after the last of it has ended, the permit to run given back before that.
+//!   and free only after the last of it has ended, the permit to run given back before that. So pod supervisors that have tasks in common
+//!   are given one registry ([`PodSupervisorBuilder::registry`]); between processes it is the [`Admission`] that says no.
 //! - A stop takes at most the pod's shutdown timeout plus its kill grace, 11 seconds by default; what does not end by then is
 //!   named in the error and keeps the key.
 //! - A pod that dies is not started again by itself: its [`PodEvent::Ended`] tells whoever decides that.
