@@ -59,7 +59,7 @@ pub fn some(count: usize) -> usize {
 /// Does something over and over, for so long: seconds for each time, the median. To be a few milliseconds each time: a machine that has its
 /// processors from another one is slow for a while every now and then, often for a tenth of a second.
 pub fn repeated(mut once: impl FnMut()) -> f64 {
-    let long_enough = Duration::from_millis(if quick() { 50 } else { 300 });
+    let long_enough = Duration::from_millis(if quick() { 50 } else { 200 });
     let (begun, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || begun.elapsed() < long_enough {
         let this = Instant::now();

@@ -229,7 +229,7 @@ pub fn restarts<C: Children>() -> Vec<f64> {
 }
 
 async fn in_turns<C: Children>() -> Vec<f64> {
-    let long_enough = Duration::from_millis(if quick() { 100 } else { 600 });
+    let long_enough = Duration::from_millis(if quick() { 100 } else { 500 });
     let mut by_err = Crashing::<C>::new(How::Err).await;
     let mut by_panic = match C::PANICS {
         true => Some(Crashing::<C>::new(How::Panic).await),
