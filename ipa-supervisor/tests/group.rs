@@ -426,6 +426,42 @@ async fn a_member_cannot_wait_for_its_own_group() {
     }
 }
 
+/// In its second incarnation it asks for something that queues behind the group restart that it was started by.
+struct AsksLater(Stage);
+
+#[async_trait]
+impl Child for AsksLater {
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        if cx.child().incarnation.0 == 2 {
+            let answer = cx.supervisor().start_child(self.0.puppet("new")).await;
+            assert!(matches!(answer, Err(StartChildError::WouldDeadlock)), "{answer:?}");
+            self.0.log("refused".into());
+        }
+        cx.stopped().await;
+        Ok(Exit::shutdown())
+    }
+}
+
+/// SG-11 RT-20 a member that is up again may wait for the rest of its group, until that begins anew and stops it.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_begins_anew_refuses_its_members() {
+    let stage = Stage::default();
+    let asks = stage.clone();
+    let asks = ChildSpec::new("asks", move || AsksLater(asks.clone())).stop_mode(StopMode::Cooperative);
+    let supervisor = Supervisor::builder().strategy(Strategy::OneForAll);
+    let supervisor = supervisor.child(asks).child(stage.puppet("b")).start().await.unwrap();
+    stage.take();
+    stage.slow_init("b", Duration::from_millis(100));
+    stage.fail("b", 1);
+    let begun = Instant::now();
+    stage.end("b", How::Error).await;
+    assert_eq!(stage.take(), "-b", "it waits, as anybody would");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(stage.take(), "!b refused +b#3");
+    assert!(begun.elapsed() < Duration::from_millis(250));
+    supervisor.shutdown().await.unwrap();
+}
+
 /// RT-04 ST-17 whoever waits for a group restart that waits for a stuck member is told so, and the group goes on when that has ended.
 #[tokio::test(start_paused = true)]
 async fn a_group_with_a_stuck_member_makes_nobody_wait() {

@@ -62,6 +62,8 @@ impl<Tag> Machine<Tag> {
         group.from = if group.pending.take().is_none() { group.from.min(from) } else { from };
         group.starting = None;
         group.not_before = group.not_before.max(not_before);
+        // Those whom it has just come to stop may not wait for it any more.
+        self.ask_anew(now);
         self.advance_group(now);
     }
 
@@ -88,11 +90,8 @@ impl<Tag> Machine<Tag> {
         children.map(|(id, slot)| StuckChild(slot.child(id))).collect()
     }
 
-    /// Answers those who wait for a group restart that has just come to wait for a child that does not end.
-    pub(super) fn tell_of_stuck_group(&mut self, now: Duration) {
-        if self.stuck_of_group().is_empty() {
-            return;
-        }
+    /// Lets those who wait for the group restart ask again, as it has come to wait for others: some of them may not wait for those.
+    pub(super) fn ask_anew(&mut self, now: Duration) {
         let deferred = self.group.as_mut().map(|group| std::mem::take(&mut group.deferred));
         self.replay(now, deferred.unwrap_or_default());
     }

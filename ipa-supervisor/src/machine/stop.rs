@@ -361,7 +361,8 @@ impl<Tag> Machine<Tag> {
             // Somebody wanted it gone, and the initial start goes on without it.
             Phase::Starting(_) if initial.is_some() => self.advance_start(now),
             Phase::Stopping(_) => self.advance_stop(now),
-            _ => self.tell_of_stuck_group(now),
+            // Its group, if one is being restarted, is waited for in vain.
+            _ => self.ask_anew(now),
         }
     }
 }
