@@ -86,10 +86,10 @@ pub enum StartChildError {
     /// Somebody stopped it while it was starting.
     #[error("the start was cancelled: the child was stopped meanwhile")]
     Cancelled,
-    /// A child of this id was killed and has not ended.
+    /// A child of this id was killed and has not ended, or one that the restart of a group waits for, behind which this would queue.
     #[error("{} was killed but has not ended", names(.0))]
     Stuck(Vec<StuckChild>),
-    /// The start would wait for the caller: asked from within a start that it would queue behind.
+    /// The start would wait for the caller: asked from within a start, or a stop by a group restart, that it would queue behind.
     #[error("this call would wait for its own caller")]
     WouldDeadlock,
     /// The supervisor has ended, or is shutting down.
@@ -116,7 +116,7 @@ pub enum RestartChildError {
     /// Somebody stopped it while it was starting.
     #[error("the start was cancelled: the child was stopped meanwhile")]
     Cancelled,
-    /// It was killed and has not ended.
+    /// It was killed and has not ended, or one that the restart of its group waits for.
     #[error("{} was killed but has not ended", names(.0))]
     Stuck(Vec<StuckChild>),
     /// The call would wait for its own caller.
@@ -158,7 +158,7 @@ pub enum DeleteChildError {
     /// Its supervisor is restarting it: terminate it first.
     #[error("the child is being restarted: terminate it first")]
     Restarting,
-    /// It was killed and has not ended.
+    /// It was killed and has not ended, or one that the restart of its group waits for.
     #[error("{} was killed but has not ended", names(.0))]
     Stuck(Vec<StuckChild>),
     /// The call would wait for its own caller.

@@ -40,8 +40,8 @@ impl Started {
 /// [`Supervisor`](crate::Supervisor) derefs to.
 ///
 /// Every call here is answered in the time that it takes the loop to get to it, whatever children are doing, except those that
-/// wait for a child by their nature: `start_child`, `restart_child`, `terminate_child`, `shutdown`, and `delete_child` of a child that
-/// something is being done with.
+/// wait for a child by their nature: `start_child`, `restart_child`, `terminate_child`, `shutdown`, and `delete_child`
+/// while something is being done with the child or its group.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ impl SupervisorRef {
         self.0.start_child(spec.into()).await
     }
 
-    /// Starts a child again that is not running, at its place in the order.
+    /// Starts a child again that is not running, at its place in the order. During a restart of its group, it queues behind that.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl SupervisorRef {
         self.0.request_terminate(Target::Id(id.into()));
     }
 
-    /// Forgets a child that is not running; its id is free.
+    /// Forgets a child that is not running; its id is free. During a restart of its group, it queues behind that.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 //! to clone and keeps its source: the error that was returned, the text of the panic, the cause of the shutdown.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -96,7 +96,8 @@ impl ExitReason {
 /// The error that a child returned. Cheap to clone; made by [`ExitReason::failed`].
 ///
 /// The error is foreign code that is printed and dropped in many places, a supervisor's loop among them, where a panic would end far more
-/// than the child. So a panic in its `Display`, `Debug` or `Drop` is caught here. [`ExitReason::source`] has the error itself.
+/// than the child. So a panic in its `Display`, `Debug` or `Drop` is caught here, and a text that cannot be
+/// written is replaced. [`ExitReason::source`] has the error itself.
 ///
 /// ```
 /// use ipa_supervisor::ExitReason;
@@ -104,7 +105,7 @@ impl ExitReason {
 /// let reason = ExitReason::failed(std::io::Error::other("disk full"));
 /// let ExitReason::Failed(failure) = &reason else { panic!() };
 /// assert_eq!(failure.to_string(), "disk full");
-/// assert!(reason.source().is_some_and(|error| error.is::<std::io::Error>()));
+/// assert!(failure.downcast_ref::<std::io::Error>().is_some());
 /// ```
 #[derive(Clone)]
 pub struct Failure(
@@ -123,28 +124,47 @@ impl Failure {
         Some(error)
     }
 
+    /// Writes the error's text, which it is asked for apart from the formatter: one that says it cannot be written would have a `to_string`
+    /// panic.
     fn print(
         &self,
         f: &mut fmt::Formatter<'_>,
-        how: impl FnOnce(&(dyn Error + 'static), &mut fmt::Formatter<'_>) -> fmt::Result,
+        text: impl FnOnce(&(dyn Error + 'static)) -> Text,
     ) -> fmt::Result {
         let Some(error) = self.error() else { return Ok(()) };
-        match catch_unwind(AssertUnwindSafe(|| how(error, f))) {
-            Ok(printed) => printed,
+        match catch_unwind(AssertUnwindSafe(|| text(error))) {
+            Ok(Ok(text)) => f.write_str(&text),
+            Ok(Err(fmt::Error)) => f.write_str("(an error that cannot be printed)"),
             Err(payload) => write!(f, "(an error that panicked when printed: {})", panic_text(payload)),
         }
     }
 }
 
+type Text = Result<String, fmt::Error>;
+
+fn written(text: fmt::Arguments<'_>) -> Text {
+    let mut written = String::new();
+    written.write_fmt(text)?;
+    Ok(written)
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.print(f, fmt::Display::fmt)
+        let alternate = f.alternate();
+        self.print(f, |error| match alternate {
+            true => written(format_args!("{error:#}")),
+            false => written(format_args!("{error}")),
+        })
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.print(f, fmt::Debug::fmt)
+        let alternate = f.alternate();
+        self.print(f, |error| match alternate {
+            true => written(format_args!("{error:#?}")),
+            false => written(format_args!("{error:?}")),
+        })
     }
 }
 

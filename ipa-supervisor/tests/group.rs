@@ -395,7 +395,9 @@ impl Asks {
 impl Child for Asks {
     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
         cx.stopped().await;
-        self.ask(cx).await;
+        if cx.child().incarnation.0 == 1 {
+            self.ask(cx).await;
+        }
         Ok(Exit::shutdown())
     }
     async fn terminate(&mut self, cx: &mut Context, _reason: &ExitReason) {

@@ -153,6 +153,29 @@ impl Drop for Nasty {
     }
 }
 
+/// Says that it cannot be printed.
+#[derive(Debug)]
+struct Mute;
+
+impl std::error::Error for Mute {}
+
+impl std::fmt::Display for Mute {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
+}
+
+/// An error's text is to be had whatever becomes of it.
+#[test]
+fn an_error_has_a_text() {
+    let text = |error: BoxError| ExitReason::failed(error).to_string();
+    assert_eq!(text("as told".into()), "failed: as told");
+    assert_eq!(text(Box::new(Mute)), "failed: (an error that cannot be printed)");
+    let ExitReason::Failed(failure) = ExitReason::failed(Mute) else { panic!() };
+    assert_eq!((format!("{failure:?}"), failure.downcast_ref::<Mute>().is_some()), ("Mute".into(), true));
+    assert!(failure.downcast_ref::<Nasty>().is_none());
+}
+
 /// An error that panics when it is printed or dropped is the child's own: its supervisor goes on, and so do its siblings.
 #[tokio::test(start_paused = true)]
 async fn an_error_that_panics_ends_its_child_alone() {

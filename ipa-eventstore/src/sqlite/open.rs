@@ -36,8 +36,8 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Opened
         // Before the lock too, so that not even a lock file is left beside a file that is not ours.
         identify(&path)?;
     }
-    let lock = WriterLock::take(&path)?;
     refuse_hard_links(&path)?;
+    let lock = WriterLock::take(&path)?;
     let wal = size(&beside(&path, "-wal"))?.unwrap_or(0);
     if size(&path)?.unwrap_or(0) == 0 {
         if lock.was_there() && size(&path)?.is_some() {
@@ -310,8 +310,8 @@ fn refuse_hard_links(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::CannotOpen {
         path: path.to_owned(),
         doing: "write to",
-        remedy: "its hard links are one file, which may have one writer and one log: copy it with \
-                 `ipa-events backup`, or remove the other names",
+        remedy: "hard links are one file, which may have one writer and one log: remove all names but \
+                 the one that has a log (`-wal`) beside it, or any of them where none has",
         source: Arc::new(Finding(format!("the file has {links} names"))),
     })
 }

@@ -36,6 +36,11 @@ impl<Tag> Group<Tag> {
         self.from.is_none_or(|from| from <= id)
     }
 
+    /// Whether all of it is still to be down.
+    pub(super) fn stops(&self) -> bool {
+        self.pending.is_none()
+    }
+
     /// Leaves a child down that somebody stopped while its group is being restarted.
     pub(super) fn exclude(&mut self, id: SlotId) {
         self.excluded.push(id);
@@ -69,7 +74,7 @@ impl<Tag> Machine<Tag> {
 
     /// Whether this child is one that a group restart is stopping, or is about to.
     pub(super) fn is_group_stopping(&self, id: SlotId) -> bool {
-        self.group.as_ref().is_some_and(|group| group.pending.is_none() && group.holds(id))
+        self.group.as_ref().is_some_and(|group| group.stops() && group.holds(id))
     }
 
     /// Whether the group restart that is under way waits, or is going to, for this child: to be gone, or to be up.

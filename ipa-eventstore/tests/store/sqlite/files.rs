@@ -53,6 +53,7 @@ async fn a_file_of_two_names_has_no_writer() {
         assert_eq!(source.to_string(), "the file has 2 names");
         assert!(error.to_string().contains("hard links"), "{error}");
     }
+    assert!(!place.path().with_file_name("other.db.lock").exists());
     std::fs::remove_file(&other).unwrap();
     let store = place.open().await;
     assert_eq!(store.read_all(ReadAll::new()).await.unwrap().len(), 2);

@@ -336,6 +336,14 @@ impl Walk {
                 assert_eq!(found.as_ref(), Some(info), "an id leads to its child");
             }
         }
+        if let Some(group) = &self.machine.group {
+            let stuck = self.machine.stuck_of_group();
+            assert!(stuck.is_empty() || group.deferred.is_empty(), "left to wait for {stuck:?}");
+            for caller in group.deferred.iter().filter_map(|command| command.caller) {
+                let waits = group.stops() && self.machine.group_waits_for(caller);
+                assert!(!waits, "{caller:?} is left to wait for its own stop");
+            }
+        }
         if self.exited {
             assert_eq!(self.machine.poll_timeout(), None);
         }
