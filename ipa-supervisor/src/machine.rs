@@ -41,7 +41,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::children::{Children, Slot, Start, State};
-use self::group::Group;
+use self::group::{Behind, Group};
 use self::start::Starting;
 use self::stop::Stopping;
 pub use self::vocabulary::{
@@ -239,12 +239,7 @@ impl<Tag> Machine<Tag> {
             Phase::Stopping(_) | Phase::Done => self.refuse(command, Refusal::ShuttingDown),
             Phase::Running => match self.waits_for_group(&command) {
                 None => self.execute(now, command),
-                Some(Err(refusal)) => self.refuse(command, refusal),
-                Some(Ok(())) => {
-                    if let Some(group) = &mut self.group {
-                        group.deferred.push(command);
-                    }
-                }
+                Some(behind) => self.defer(now, command, behind),
             },
             Phase::Starting(starting) => {
                 let waits = match &command.op {
@@ -269,27 +264,25 @@ impl<Tag> Machine<Tag> {
         }
     }
 
-    /// Whether a command queues behind the group restart that is under way, or behind another that does, and if so, whether it may: not
-    /// that of a child whose own stop or start is part of that, and not while the group waits for one that does not end.
-    fn waits_for_group(&self, command: &Command<Tag>) -> Option<Result<(), Refusal>> {
+    /// What a command queues behind while a group restart is under way, if anything.
+    fn waits_for_group(&self, command: &Command<Tag>) -> Option<Behind> {
         let group = self.group.as_ref()?;
-        let waits = match &command.op {
+        match &command.op {
             // Unless it waits for something else first: for the child of that id to be up, or gone.
-            Op::Start(_, policy) => !self.children.by_id(&policy.id).is_some_and(|id| self.is_under_way(id)),
+            Op::Start(_, policy) => {
+                let waits_first = self.children.by_id(&policy.id).is_some_and(|id| self.is_under_way(id));
+                (!waits_first).then_some(Behind::Group)
+            }
             Op::Restart(target) | Op::Delete(target) => {
                 let slot = self.find(target).and_then(|id| Some((id, self.children.get(id)?)));
-                slot.is_some_and(|(id, slot)| group.holds(id) && matches!(slot.state, State::Undefined))
-                    || group.deferred.iter().any(|before| self.name(&before.op) == self.name(&command.op))
+                match slot.is_some_and(|(id, slot)| group.holds(id) && matches!(slot.state, State::Undefined))
+                {
+                    true => Some(Behind::Group),
+                    false => self.is_behind_another(command).then_some(Behind::Another),
+                }
             }
-            Op::Terminate(_) => false,
-        };
-        waits.then(|| {
-            if command.caller.is_some_and(|caller| self.group_waits_for(caller)) {
-                return Err(Refusal::WouldDeadlock);
-            }
-            let stuck = self.stuck_of_group();
-            if stuck.is_empty() { Ok(()) } else { Err(Refusal::Stuck(stuck)) }
-        })
+            Op::Terminate(_) => None,
+        }
     }
 
     fn execute(&mut self, now: Duration, command: Command<Tag>) {

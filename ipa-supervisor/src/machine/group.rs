@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::children::{Slot, Start, State};
-use super::{Command, Machine, SlotId};
+use super::{Command, Machine, Refusal, SlotId};
 use crate::error::StuckChild;
 use crate::reason::Cause;
 
@@ -27,13 +27,33 @@ pub(super) struct Group<Tag> {
     excluded: Vec<SlotId>,
     /// Nothing is started before: the backoff of the child that brought this about.
     not_before: Duration,
-    /// Starts of further children, which wait for the end of it.
-    pub(super) deferred: Vec<Command<Tag>>,
+    /// Commands that wait for the end of it.
+    pub(super) deferred: Vec<Deferred<Tag>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Deferred<Tag> {
+    pub(super) command: Command<Tag>,
+    behind: Behind,
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// The end of the group restart.
+    Group,
+    /// Another command about the same child, which does.
+    Another,
 }
 
 impl<Tag> Group<Tag> {
     pub(super) fn holds(&self, id: SlotId) -> bool {
         self.from.is_none_or(|from| from <= id)
+    }
+
+    /// The commands that wait.
+    pub(super) fn into_deferred(self) -> Vec<Command<Tag>> {
+        self.deferred.into_iter().map(|deferred| deferred.command).collect()
     }
 
     /// Whether all of it is still to be down.
@@ -67,8 +87,7 @@ impl<Tag> Machine<Tag> {
         group.from = if group.pending.take().is_none() { group.from.min(from) } else { from };
         group.starting = None;
         group.not_before = group.not_before.max(not_before);
-        // Those whom it has just come to stop may not wait for it any more.
-        self.ask_anew(now);
+        self.look_at_deferred(now);
         self.advance_group(now);
     }
 
@@ -95,10 +114,39 @@ impl<Tag> Machine<Tag> {
         children.map(|(id, slot)| StuckChild(slot.child(id))).collect()
     }
 
-    /// Lets those who wait for the group restart ask again, as it has come to wait for others: some of them may not wait for those.
-    pub(super) fn ask_anew(&mut self, now: Duration) {
-        let deferred = self.group.as_mut().map(|group| std::mem::take(&mut group.deferred));
-        self.replay(now, deferred.unwrap_or_default());
+    /// Whether a command may wait for the end of the group restart: not if that waits for its caller, or for one that does not end.
+    pub(super) fn may_wait_for_group(&self, command: &Command<Tag>) -> Result<(), Refusal> {
+        if command.caller.is_some_and(|caller| self.group_waits_for(caller)) {
+            return Err(Refusal::WouldDeadlock);
+        }
+        let stuck = self.stuck_of_group();
+        if stuck.is_empty() { Ok(()) } else { Err(Refusal::Stuck(stuck)) }
+    }
+
+    /// Whether one of those that wait for the group restart is about the same child: operations on one child keep their order.
+    pub(super) fn is_behind_another(&self, command: &Command<Tag>) -> bool {
+        let before = self.group.iter().flat_map(|group| &group.deferred);
+        before.map(|deferred| self.name(&deferred.command.op)).any(|name| name == self.name(&command.op))
+    }
+
+    /// Lets a command wait, if it may.
+    pub(super) fn defer(&mut self, now: Duration, command: Command<Tag>, behind: Behind) {
+        match (self.may_wait_for_group(&command), &mut self.group) {
+            (Err(refusal), _) => self.refuse(command, refusal),
+            (Ok(()), Some(group)) => group.deferred.push(Deferred { command, behind }),
+            // Nothing to wait for.
+            (Ok(()), None) => self.command(now, command),
+        }
+    }
+
+    /// Looks again at the commands that wait for the group restart, as it has come to wait for others itself.
+    pub(super) fn look_at_deferred(&mut self, now: Duration) {
+        let Some(group) = &mut self.group else { return };
+        for Deferred { command, behind } in std::mem::take(&mut group.deferred) {
+            // Its turn, if the one before it was refused just now.
+            let has_turn = behind == Behind::Another && !self.is_behind_another(&command);
+            if has_turn { self.command(now, command) } else { self.defer(now, command, behind) }
+        }
     }
 
     /// Takes the group restart as far as it goes now.
@@ -154,7 +202,7 @@ impl<Tag> Machine<Tag> {
             }
         }
         if let Some(group) = self.group.take() {
-            self.replay(now, group.deferred);
+            self.replay(now, group.into_deferred());
         }
     }
 }

@@ -127,7 +127,7 @@ impl<Tag> Machine<Tag> {
             stalled: false,
         };
         let before = std::mem::replace(&mut self.phase, Phase::Stopping(Box::new(stopping)));
-        let mut refused = self.group.take().map(|group| group.deferred).unwrap_or_default();
+        let mut refused = self.group.take().map(|group| group.into_deferred()).unwrap_or_default();
         if let Phase::Starting(starting) = before {
             refused.extend(starting.deferred);
         }
@@ -362,7 +362,7 @@ impl<Tag> Machine<Tag> {
             Phase::Starting(_) if initial.is_some() => self.advance_start(now),
             Phase::Stopping(_) => self.advance_stop(now),
             // Its group, if one is being restarted, is waited for in vain.
-            _ => self.ask_anew(now),
+            _ => self.look_at_deferred(now),
         }
     }
 }

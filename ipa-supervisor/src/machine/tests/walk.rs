@@ -339,7 +339,7 @@ impl Walk {
         if let Some(group) = &self.machine.group {
             let stuck = self.machine.stuck_of_group();
             assert!(stuck.is_empty() || group.deferred.is_empty(), "left to wait for {stuck:?}");
-            for caller in group.deferred.iter().filter_map(|command| command.caller) {
+            for caller in group.deferred.iter().filter_map(|deferred| deferred.command.caller) {
                 let waits = group.stops() && self.machine.group_waits_for(caller);
                 assert!(!waits, "{caller:?} is left to wait for its own stop");
             }
