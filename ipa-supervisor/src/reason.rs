@@ -96,8 +96,8 @@ impl ExitReason {
 /// The error that a child returned. Cheap to clone; made by [`ExitReason::failed`].
 ///
 /// The error is foreign code that is printed and dropped in many places, a supervisor's loop among them, where a panic would end far more
-/// than the child. So a panic in its `Display`, `Debug` or `Drop` is caught here, and a text that cannot be
-/// written is replaced. [`ExitReason::source`] has the error itself.
+/// than the child. So a panic in its `Display`, `Debug` or `Drop` is caught here, and a text that cannot be written is replaced.
+/// [`ExitReason::source`] has the error itself.
 ///
 /// ```
 /// use ipa_supervisor::ExitReason;
@@ -123,47 +123,35 @@ impl Failure {
         let error: &(dyn Error + 'static) = &**self.0.as_ref()?;
         Some(error)
     }
-
-    /// Writes the error's text, which it is asked for apart from the formatter: one that says it cannot be written would have a `to_string`
-    /// panic.
-    fn print(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        text: impl FnOnce(&(dyn Error + 'static)) -> Text,
-    ) -> fmt::Result {
-        let Some(error) = self.error() else { return Ok(()) };
-        match catch_unwind(AssertUnwindSafe(|| text(error))) {
-            Ok(Ok(text)) => f.write_str(&text),
-            Ok(Err(fmt::Error)) => f.write_str("(an error that cannot be printed)"),
-            Err(payload) => write!(f, "(an error that panicked when printed: {})", panic_text(payload)),
-        }
-    }
 }
 
-type Text = Result<String, fmt::Error>;
-
-fn written(text: fmt::Arguments<'_>) -> Text {
-    let mut written = String::new();
-    written.write_fmt(text)?;
-    Ok(written)
+/// What a foreign error has to say, or why it does not. Apart from the formatter that it is for: to that, an error which says that it cannot
+/// be written is a panic of `to_string`.
+fn text(of_error: fmt::Arguments<'_>) -> String {
+    let mut text = String::new();
+    match catch_unwind(AssertUnwindSafe(|| text.write_fmt(of_error))) {
+        Ok(Ok(())) => text,
+        Ok(Err(fmt::Error)) => "(an error that cannot be printed)".to_owned(),
+        Err(payload) => format!("(an error that panicked when printed: {})", panic_text(payload)),
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alternate = f.alternate();
-        self.print(f, |error| match alternate {
-            true => written(format_args!("{error:#}")),
-            false => written(format_args!("{error}")),
+        let Some(error) = self.error() else { return Ok(()) };
+        f.write_str(&match f.alternate() {
+            true => text(format_args!("{error:#}")),
+            false => text(format_args!("{error}")),
         })
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alternate = f.alternate();
-        self.print(f, |error| match alternate {
-            true => written(format_args!("{error:#?}")),
-            false => written(format_args!("{error:?}")),
+        let Some(error) = self.error() else { return Ok(()) };
+        f.write_str(&match f.alternate() {
+            true => text(format_args!("{error:#?}")),
+            false => text(format_args!("{error:?}")),
         })
     }
 }
