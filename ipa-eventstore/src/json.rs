@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -23,7 +24,7 @@ use crate::StoreError;
 /// # Ok::<(), ipa_eventstore::StoreError>(())
 /// ```
 #[derive(Clone)]
-pub struct Json(Arc<RawValue>);
+pub struct Json(Arc<str>);
 
 impl Json {
     /// Writes a value as JSON.
@@ -33,7 +34,7 @@ impl Json {
     /// [`StoreError::Invalid`] if the value has no JSON form (a map with keys that are not text).
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, StoreError> {
         match serde_json::value::to_raw_value(value) {
-            Ok(raw) => Ok(Self(raw.into())),
+            Ok(raw) => Ok(Self::trusted(&raw)),
             Err(error) => Err(StoreError::invalid(format!("no JSON form: {error}"))),
         }
     }
@@ -43,17 +44,22 @@ impl Json {
     /// # Errors
     ///
     /// [`StoreError::Invalid`] if it is not JSON.
-    pub fn parse(text: impl Into<String>) -> Result<Self, StoreError> {
-        Self::check(text.into()).map_err(|error| StoreError::invalid(format!("not JSON: {error}")))
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, StoreError> {
+        Self::check(text.as_ref()).map_err(|error| StoreError::invalid(format!("not JSON: {error}")))
     }
 
-    pub(crate) fn check(text: String) -> serde_json::Result<Self> {
-        RawValue::from_string(text).map(|raw| Self(raw.into()))
+    pub(crate) fn check(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text).map(Self::trusted)
+    }
+
+    /// The text of a raw value, which is JSON. Kept as text, which takes one allocation; there is no shared raw value without two.
+    fn trusted(raw: &RawValue) -> Self {
+        Self(raw.get().into())
     }
 
     /// The text.
     pub fn get(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 
     /// Parses the text into a type, which may borrow from it.
@@ -83,12 +89,14 @@ impl fmt::Debug for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        // As it is: a serializer is told so by a raw value alone, and only a look at the text makes one.
+        let raw: &RawValue = serde_json::from_str(self.get()).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(|raw| Self(raw.into()))
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Self::trusted(&raw))
     }
 }

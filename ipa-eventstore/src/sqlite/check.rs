@@ -409,7 +409,7 @@ impl Check<'_> {
             if let Err(error) = row.get::<_, u32>(2) {
                 found(format!("the snapshot's schema number: {}", chain(&error)));
             }
-            match row.get::<_, String>(3).map(Json::check) {
+            match row.get::<_, String>(3).map(|text| Json::check(&text)) {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => found(format!("the snapshot is not JSON: {error}")),
                 Err(error) => found(format!("the snapshot cannot be read: {}", chain(&error))),

@@ -301,7 +301,7 @@ enum Broken {
 }
 
 fn json(text: &str) -> serde_json::Result<Json> {
-    Json::check(text.to_owned())
+    Json::check(text)
 }
 
 /// A column that the query has; SQLite gives NULL for any other.
@@ -406,7 +406,7 @@ pub(super) fn snapshot(
     let Some(found) = found else {
         return Err(StoreError::not_found(stream));
     };
-    let decode = |(version, schema, data): (u64, u32, String)| match Json::check(data) {
+    let decode = |(version, schema, data): (u64, u32, String)| match Json::check(&data) {
         Ok(data) => Ok(Snapshot::new(version, schema, data)),
         Err(error) => Err(damaged(path, Some(stream), Some(version), error)),
     };
