@@ -74,32 +74,8 @@ impl PodChild {
         predecessor: Option<Predecessor>,
     ) -> Result<(), StartPodError> {
         let (permit, _place) = self.admitted(cx, pod, predecessor).await?;
-        let (guard, revoked) = permit.into_parts();
-        cx.lease().tie(guard);
-
-        let task = pod.task().clone();
-        let scope = PodScope::of(pod);
-        let made = catch_unwind(AssertUnwindSafe(|| pod.0.factory.make(&scope)));
-        let spec = match made {
-            Ok(Ok(spec)) => spec,
-            Ok(Err(source)) => return Err(StartPodError::Factory { task, source: Arc::from(source) }),
-            Err(payload) => {
-                let source = panicked(&ExitReason::panicked(payload));
-                return Err(StartPodError::Factory { task, source });
-            }
-        };
-        let (timeout, idle_stop) = (spec.start_timeout, spec.idle_stop);
-        self.label(cx, pod, &spec);
-        let builder = spec
-            .supervisor()
-            .directory(Arc::new(self.host.registry.directory(pod)))
-            .observer(Arc::new(self.observer(pod)));
-        let running = self.running.insert(RunningPod {
-            pod: pod.clone(),
-            idle_stop,
-            nested: NestedSupervisor::new(builder),
-            revoked,
-        });
+        let (timeout, made) = self.made(cx, pod, permit)?;
+        let running = self.running.insert(made);
         pod.0.set_supervisor(Some(running.nested.handle()));
         let mut own = cx.clone();
         let up = {
@@ -120,11 +96,13 @@ impl PodChild {
             });
             up.await
         };
+        let task = pod.task().clone();
         match up {
             // Another worker has brought up the last child just when this one said that the pod stops. So it does, and has never been
             // active.
             Ok(_) if pod.0.stop_announced.load(Ordering::Acquire) => {
-                let reason = match running.live(cx, &self.host).await {
+                // Boxed, as this is rare.
+                let reason = match Box::pin(running.live(cx, &self.host)).await {
                     Ok(exit) => exit.into(),
                     Err(error) => ExitReason::failed(error),
                 };
@@ -145,6 +123,33 @@ impl PodChild {
                 Err(source) => StartPodError::Factory { task, source: Arc::from(source) },
             }),
         }
+    }
+
+    /// Makes the supervisor that the pod is, to be started; answers how long that may take. The permit is kept until the pod has ended.
+    // Apart from `start`, whose future would have room for a spec in it, twice, and be a block so large that the allocator tidies up for it.
+    fn made(
+        &self,
+        cx: &Context,
+        pod: &PodRef,
+        permit: Permit,
+    ) -> Result<(Duration, RunningPod), StartPodError> {
+        let (guard, revoked) = permit.into_parts();
+        cx.lease().tie(guard);
+
+        let scope = PodScope::of(pod);
+        let spec = match catch_unwind(AssertUnwindSafe(|| pod.0.factory.make(&scope))) {
+            Ok(made) => made.map_err(Arc::from),
+            Err(payload) => Err(panicked(&ExitReason::panicked(payload))),
+        };
+        let spec = spec.map_err(|source| StartPodError::Factory { task: pod.task().clone(), source })?;
+        let (timeout, idle_stop) = (spec.start_timeout, spec.idle_stop);
+        self.label(cx, pod, &spec);
+        let builder = spec
+            .supervisor()
+            .directory(Arc::new(self.host.registry.directory(pod)))
+            .observer(Arc::new(self.observer(pod)));
+        let nested = NestedSupervisor::new(builder);
+        Ok((timeout, RunningPod { pod: pod.clone(), idle_stop, nested, revoked }))
     }
 
     /// Waits for the predecessor's end, a place to start and the permit, unless the pod is told to stop.
