@@ -61,7 +61,7 @@ enum AtHand {
     /// That of this incarnation, which has ended.
     Ended(SlotId, Incarnation),
     /// That of a child whose next incarnation this is, on the same task.
-    Next(Box<Body>),
+    Next(Body),
 }
 
 /// How far the supervisor has got, as the loop's owner wants to know it.
@@ -264,12 +264,13 @@ impl Driver {
     /// What that task is to go on as.
     pub(crate) fn take_next(&mut self) -> Option<Body> {
         match std::mem::take(&mut self.at_hand) {
-            AtHand::Next(body) => Some(*body),
+            AtHand::Next(body) => Some(body),
             AtHand::Ended(..) | AtHand::Nobody => None,
         }
     }
 
-    fn tick(&mut self) -> bool {
+    /// Deals with a deadline that is over. Answers whether there was one.
+    pub(crate) fn tick(&mut self) -> bool {
         let due = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
         if due {
             self.feed(Event::Tick);
@@ -303,7 +304,7 @@ impl Driver {
         Poll::Ready(())
     }
 
-    fn receive(&mut self, message: Message) {
+    pub(crate) fn receive(&mut self, message: Message) {
         match message {
             Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
             Message::Alive { slot, incarnation } => {
@@ -449,7 +450,7 @@ impl Driver {
             && !last.control.is_killed()
         {
             last.control = control;
-            self.at_hand = AtHand::Next(Box::new(body));
+            self.at_hand = AtHand::Next(body);
             return;
         }
         let task = spawn(CURRENT.scope(control.within(), body.live()));

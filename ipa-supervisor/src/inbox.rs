@@ -11,6 +11,7 @@
 //! It does not know what it carries. Items are never dropped, and wakers never called, under the lock.
 
 use std::collections::VecDeque;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
@@ -19,11 +20,13 @@ use tokio::task::Id;
 use crate::sync::{Mutex, Semaphore};
 
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
-pub(crate) struct Inbox<T, const LANES: usize> {
-    lanes: Mutex<Lanes<T, LANES>>,
+pub(crate) struct Inbox<T, const LANES: usize, B = ()> {
+    lanes: Mutex<Lanes<T, LANES, B>>,
 }
 
-struct Lanes<T, const LANES: usize> {
+pub(crate) struct Lanes<T, const LANES: usize, B> {
+    /// What is looked at together with the queue, and so is under its lock.
+    pub(crate) beside: B,
     queues: [VecDeque<Item<T>>; LANES],
     closed: bool,
     /// The reader, while it waits. Here rather than in a `Notify`, which would cost each waiting reader a place in a list, and each
@@ -55,7 +58,20 @@ struct Taken<T> {
     line: Option<Arc<Semaphore>>,
 }
 
-impl<T, const LANES: usize> Lanes<T, LANES> {
+impl<T, const LANES: usize, B> Lanes<T, LANES, B> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    /// As [`Inbox::push`], but the reader is left to sleep: whoever calls this sees to the item, or has the reader woken.
+    pub(crate) fn push_unheard(&mut self, lane: usize, value: T) -> Result<(), Closed<T>> {
+        if self.closed {
+            return Err(Closed(value));
+        }
+        self.append(lane, Item { value, bounded: false });
+        Ok(())
+    }
+
     fn append(&mut self, lane: usize, item: Item<T>) {
         let queue = &mut self.queues[lane];
         if queue.capacity() == 0 {
@@ -84,14 +100,14 @@ impl<T, const LANES: usize> Lanes<T, LANES> {
 }
 
 /// A caller's turn in the line; dropped, the caller is out of it.
-struct Turn<'a, T, const LANES: usize> {
-    inbox: &'a Inbox<T, LANES>,
+struct Turn<'a, T, const LANES: usize, B> {
+    inbox: &'a Inbox<T, LANES, B>,
     places: Arc<Semaphore>,
 }
 
-impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
+impl<'a, T, const LANES: usize, B> Turn<'a, T, LANES, B> {
     /// `None`: the inbox is closed.
-    fn take(inbox: &'a Inbox<T, LANES>) -> Option<Self> {
+    fn take(inbox: &'a Inbox<T, LANES, B>) -> Option<Self> {
         let mut lanes = inbox.lanes.lock();
         // Looked at, and the line made, under the lock: whoever closes the inbox after this finds the line to close.
         if lanes.closed {
@@ -108,7 +124,7 @@ impl<'a, T, const LANES: usize> Turn<'a, T, LANES> {
     }
 }
 
-impl<T, const LANES: usize> Drop for Turn<'_, T, LANES> {
+impl<T, const LANES: usize, B> Drop for Turn<'_, T, LANES, B> {
     fn drop(&mut self) {
         if let Some(line) = self.inbox.lanes.lock().own_line(&self.places) {
             line.waiting -= 1;
@@ -150,7 +166,7 @@ pub(crate) fn places(wanted: usize) -> u32 {
     u32::try_from(wanted.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
 }
 
-impl<T, const LANES: usize> Inbox<T, LANES> {
+impl<T, const LANES: usize, B: Default> Inbox<T, LANES, B> {
     /// An open inbox with places for what is pushed by [`push_bounded`](Self::push_bounded).
     pub(crate) fn new(wanted: usize) -> Self {
         let inbox = Self::closed();
@@ -162,6 +178,7 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     pub(crate) fn closed() -> Self {
         Self {
             lanes: Mutex::new(Lanes {
+                beside: B::default(),
                 queues: std::array::from_fn(|_| VecDeque::new()),
                 closed: true,
                 reader: None,
@@ -170,6 +187,13 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
                 line: None,
             }),
         }
+    }
+}
+
+impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
+    /// The queue, and what lies beside it. No item is to be dropped, and no waker called, under this lock.
+    pub(crate) fn lock(&self) -> impl DerefMut<Target = Lanes<T, LANES, B>> {
+        self.lanes.lock()
     }
 
     /// Opens what is closed. It is read on the current task.
@@ -185,17 +209,6 @@ impl<T, const LANES: usize> Inbox<T, LANES> {
     /// Appends to a lane without waiting and without bound: for reports, which must never wait.
     pub(crate) fn push(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
         self.insert(lane, Item { value, bounded: false }, None)
-    }
-
-    /// As [`push`](Self::push), but the reader is left to sleep: whoever calls this sees to the item, or has the reader woken.
-    pub(crate) fn push_unheard(&self, lane: usize, value: T) -> Result<(), Closed<T>> {
-        let mut lanes = self.lanes.lock();
-        if lanes.closed {
-            drop(lanes);
-            return Err(Closed(value));
-        }
-        lanes.append(lane, Item { value, bounded: false });
-        Ok(())
     }
 
     /// Wakes the reader, if it waits.

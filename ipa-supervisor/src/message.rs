@@ -102,9 +102,8 @@ impl From<Request> for Message {
 
 /// What a supervisor's loop shares with its handles and its children. One for each run of a supervisor.
 pub(crate) struct Port {
-    pub(crate) inbox: Inbox<Message, LANES>,
-    /// Where the loop lies.
-    pub(crate) seat: Seat,
+    /// With the seat in which the loop lies.
+    pub(crate) inbox: Inbox<Message, LANES, Seat>,
     /// As whose child the supervisor runs, if it is nested: set before it starts its own.
     pub(crate) within: OnceLock<Within>,
     /// Set when the supervisor's lease has ended.
@@ -119,7 +118,6 @@ impl Port {
     pub(crate) fn new(directory: Option<Arc<dyn Directory>>) -> Arc<Self> {
         Arc::new(Self {
             inbox: Inbox::new(PLACES),
-            seat: Seat::default(),
             within: OnceLock::new(),
             ended: SetOnce::new(),
             reason: Mutex::new(None),

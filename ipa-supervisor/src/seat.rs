@@ -5,8 +5,8 @@
 //! child's own task that has something to say sits down, if the seat is free, does what follows from it, and gets up. What has to
 //! wait for something, a deadline or the loop's owner, is left to the supervisor's task.
 //!
-//! The trick: nobody waits for a seat that is taken. Who brings something then leaves a mark, and who sits there looks at the mark, under
-//! the lock that frees the seat, before getting up. So nothing is left lying, and no lock is held while the loop runs.
+//! The trick: nobody waits for a seat that is taken. Who brings something then leaves it in the inbox, with a mark, and who sits there looks
+//! at the mark before getting up. Inbox and seat are under one lock, so nothing is left lying; and it is not held while the loop runs.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,18 +18,14 @@ use crate::incarnation::Body;
 use crate::machine::{Incarnation, SlotId};
 use crate::message::{Message, Port, REPORTS};
 use crate::reason::ExitReason;
-use crate::sync::Mutex;
 
 /// How many messages whoever brings one deals with at most; more are left to the supervisor's task. Who has brought one thing is
 /// not to work for all.
 const TURNS: usize = 16;
 
-/// Where a supervisor's loop lies while nobody runs it.
+/// Where a supervisor's loop lies while nobody runs it: beside its inbox.
 #[derive(Default)]
-pub(crate) struct Seat(Mutex<State>);
-
-#[derive(Default)]
-struct State {
+pub(crate) struct Seat {
     driver: Option<Box<Driver>>,
     taken: bool,
     /// Something was brought meanwhile, by somebody who relies on whoever sits there.
@@ -40,28 +36,46 @@ struct State {
     orphaned: bool,
 }
 
-/// What a turn came to, and whether there may be another before getting up.
-type Turn<R> = (R, bool);
+impl Seat {
+    /// Takes the loop, if it is there and nobody runs it.
+    fn sit_down(&mut self) -> Option<Box<Driver>> {
+        let driver = self.driver.take();
+        self.taken |= driver.is_some();
+        driver
+    }
+}
 
-/// Runs the loop, which was taken out, for as long as something is brought meanwhile and `turn` is for another.
-fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> Turn<R>) -> R {
+/// Whether there is another turn before getting up.
+enum Another {
+    No,
+    /// If something was brought meanwhile.
+    IfBrought,
+    /// If there are messages.
+    IfAny,
+}
+
+/// Runs the loop, which was taken out, for as long as `turn` is for another. It answers what it came to.
+fn run<R>(port: &Port, mut driver: Box<Driver>, mut turn: impl FnMut(&mut Driver) -> (R, Another)) -> R {
     let mut unwinds = Unwinds(Some(port));
     loop {
-        let (result, more) = turn(&mut driver);
-        let mut state = port.seat.0.lock();
-        if std::mem::take(&mut state.brought) && more {
+        let (result, another) = turn(&mut driver);
+        let mut lanes = port.inbox.lock();
+        let any = !lanes.is_empty();
+        let seat = &mut lanes.beside;
+        let brought = std::mem::take(&mut seat.brought);
+        if matches!((another, brought, any), (Another::IfBrought, true, _) | (Another::IfAny, _, true)) {
             continue;
         }
-        state.taken = false;
-        let owner = state.owner.take();
-        let orphan = match state.orphaned {
+        seat.taken = false;
+        let owner = seat.owner.take();
+        let orphan = match seat.orphaned {
             true => Some(driver),
             false => {
-                state.driver = Some(driver);
+                seat.driver = Some(driver);
                 None
             }
         };
-        drop(state);
+        drop(lanes);
         unwinds.0 = None;
         // Foreign code is dropped with it, and a waker's is called: not under the lock.
         drop(orphan);
@@ -78,9 +92,9 @@ impl Drop for Unwinds<'_> {
     fn drop(&mut self) {
         if let Some(port) = self.0 {
             let owner = {
-                let mut state = port.seat.0.lock();
-                state.taken = false;
-                state.owner.take()
+                let seat = &mut port.inbox.lock().beside;
+                seat.taken = false;
+                seat.owner.take()
             };
             owner.into_iter().for_each(Waker::wake);
             port.inbox.wake_reader();
@@ -88,33 +102,49 @@ impl Drop for Unwinds<'_> {
     }
 }
 
-/// Puts a child's report among the messages of its supervisor's loop, and runs the loop, unless somebody does.
+/// Tells a supervisor's loop what its child reports: runs the loop, unless somebody does, who then finds the report among the messages.
 ///
 /// With `ended`, that incarnation has, and its task could go on as the next one: answers that, if there is to be one. To be called by a
 /// child's own task, with no lock held, as what follows is done here: others are started, told to stop, answered.
 pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incarnation)>) -> Option<Body> {
-    // Refused only when the loop is gone, and then nobody is left to be told.
-    port.inbox.push_unheard(REPORTS, message).ok()?;
-    // Without one, the owner has yet to bring it, and looks at what is there then.
-    let driver = {
-        let mut state = port.seat.0.lock();
-        // Looked at after the push: whoever sits there sees this mark after what was pushed.
-        state.brought |= state.taken;
-        if state.taken {
-            return None;
-        }
-        state.taken = state.driver.is_some();
-        state.driver.take()
-    }?;
+    let (driver, mut message) = {
+        let mut lanes = port.inbox.lock();
+        // Not by way of the queue, if nothing is there that came before it.
+        let ready = lanes.beside.driver.as_ref().is_some_and(|driver| !driver.has_news());
+        let message = if ready && lanes.is_empty() {
+            Some(message)
+        } else {
+            // Refused only when the loop is gone, and then nobody is left to be told.
+            lanes.push_unheard(REPORTS, message).ok()?;
+            None
+        };
+        lanes.beside.brought |= lanes.beside.taken;
+        // Without one, the owner has yet to bring it, and looks at what is there then.
+        (lanes.beside.sit_down()?, message)
+    };
     let mut left = TURNS;
     let mut next = None;
     let wanted = run(port, driver, |driver| {
         driver.at_hand(ended);
-        while left > 0 && !driver.has_news() && driver.turn() {
-            left -= 1;
+        match message.take() {
+            Some(message) if !driver.tick() => {
+                driver.receive(message);
+                left -= 1;
+            }
+            message => {
+                // A deadline was due before it.
+                if let Some(message) = message {
+                    let _ = port.inbox.lock().push_unheard(REPORTS, message);
+                }
+                while left > 0 && !driver.has_news() && driver.turn() {
+                    left -= 1;
+                }
+            }
         }
         next = next.take().or_else(|| driver.take_next());
-        (left == 0 || driver.wants_owner(), left > 0)
+        // Also of what nobody brought, but what was dealt with has led to.
+        let another = if left > 0 && !driver.has_news() { Another::IfAny } else { Another::No };
+        (left == 0 || driver.wants_owner(), another)
     });
     if wanted {
         port.inbox.wake_reader();
@@ -128,7 +158,7 @@ pub(crate) struct Owner(Arc<Port>);
 impl Owner {
     pub(crate) fn new(driver: Driver) -> Self {
         let port = driver.port().clone();
-        port.seat.0.lock().driver = Some(Box::new(driver));
+        port.inbox.lock().beside.driver = Some(Box::new(driver));
         Self(port)
     }
 
@@ -142,8 +172,9 @@ impl Owner {
         // What is left lying behind a result is for the next poll: the owner goes on, or it ends and the loop does.
         run(&self.0, driver, |driver| {
             let polled = go_on(driver, cx);
-            let waits = polled.is_pending();
-            (polled, waits)
+            // Not if there are others: it has left them to let others go on.
+            let another = if polled.is_pending() { Another::IfBrought } else { Another::No };
+            (polled, another)
         })
     }
 
@@ -160,22 +191,21 @@ impl Owner {
     fn poll_take(&self, cx: &task::Context<'_>) -> Poll<Box<Driver>> {
         let mut waker = None;
         loop {
-            let mut state = self.0.seat.0.lock();
-            if !state.taken {
-                let driver = state.driver.take();
-                state.taken = driver.is_some();
-                drop(state);
+            let mut lanes = self.0.inbox.lock();
+            if !lanes.beside.taken {
+                let driver = lanes.beside.sit_down();
+                drop(lanes);
                 // The owner ends as it does when the loop panics on its own task: the loop goes, and its children with it.
                 return Poll::Ready(driver.unwrap_or_else(|| panic!("a supervisor's loop has panicked")));
             }
             // Cloned before, and dropped after: no waker's code runs under the lock.
             let Some(waker) = waker.take() else {
-                drop(state);
+                drop(lanes);
                 waker = Some(cx.waker().clone());
                 continue;
             };
-            let before = state.owner.replace(waker);
-            drop(state);
+            let before = lanes.beside.owner.replace(waker);
+            drop(lanes);
             drop(before);
             return Poll::Pending;
         }
@@ -185,9 +215,9 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let driver = {
-            let mut state = self.0.seat.0.lock();
-            state.orphaned = state.taken;
-            state.driver.take()
+            let seat = &mut self.0.inbox.lock().beside;
+            seat.orphaned = seat.taken;
+            seat.driver.take()
         };
         drop(driver);
     }
@@ -223,7 +253,7 @@ mod tests {
     async fn who_brings_one_does_not_work_for_all() {
         let (supervisor, port) = idle().await;
         let bring = |before: usize| {
-            (0..before).for_each(|_| assert!(port.inbox.push_unheard(REPORTS, nobodys()).is_ok()));
+            (0..before).for_each(|_| assert!(port.inbox.lock().push_unheard(REPORTS, nobodys()).is_ok()));
             assert!(report(&port, nobodys(), None).is_none());
         };
         let left = || std::iter::from_fn(|| port.inbox.try_pop()).count();
@@ -242,11 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_finds_the_seat_taken_leaves_a_mark() {
         let (supervisor, port) = idle().await;
-        let driver = {
-            let mut state = port.seat.0.lock();
-            state.taken = true;
-            state.driver.take().unwrap()
-        };
+        let driver = { port.inbox.lock().beside.sit_down().unwrap() };
         let mut turns = 0;
         run(&port, driver, |driver| {
             turns += 1;
@@ -254,7 +280,7 @@ mod tests {
                 1 => assert!(report(&port, nobodys(), None).is_none()),
                 _ => assert!(driver.turn(), "it is there"),
             }
-            ((), true)
+            ((), Another::IfBrought)
         });
         assert_eq!(turns, 2);
         supervisor.shutdown().await.unwrap();
