@@ -49,12 +49,31 @@ struct State {
     entry: Option<Arc<dyn Entry>>,
     /// What is kept until it has ended.
     guards: Guards,
-    /// How it ended, if its task got to say so.
+    /// How it ended: from the end of its own task, or that being done with it, until the loop hears of it.
     end: Option<End>,
     /// What it keeps from having ended: its supervisor. Until it has itself.
     parent: Option<Lease>,
-    /// Whether its own task has ended, or is done with it.
-    task_ended: bool,
+}
+
+/// What goes with its task: what that has spawned, and its entry.
+struct Left(Vec<AbortHandle>, Option<Arc<dyn Entry>>);
+
+impl State {
+    /// Its own task has ended. The first word on how stands.
+    fn task_ended(&mut self, end: End) -> Left {
+        self.end.get_or_insert(end);
+        Left(self.tasks.take(), self.entry.take())
+    }
+}
+
+impl Left {
+    fn goes(self) {
+        for task in self.0 {
+            task.abort();
+        }
+        // Foreign, and so is its Drop.
+        log::caught("a directory's entry, when dropped", || drop(self.1));
+    }
 }
 
 impl Control {
@@ -71,7 +90,6 @@ impl Control {
             guards: Guards::default(),
             end: None,
             parent: Some(parent),
-            task_ended: false,
         };
         Self {
             child,
@@ -104,7 +122,8 @@ impl Control {
     pub(crate) fn add_task(&self, task: AbortHandle) {
         {
             let mut state = self.state.lock();
-            if !state.task_ended {
+            // Whoever adds one holds the lease, so the loop has not heard of the end yet.
+            if state.end.is_none() {
                 return state.tasks.add(task);
             }
         }
@@ -132,51 +151,46 @@ impl Control {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// How it ended; what is not said is a kill.
-    pub(crate) fn set_end(&self, end: End) {
-        self.state.lock().end = Some(end);
-    }
-
     /// For the supervisor's loop, which has been told that it has ended.
     pub(crate) fn take_end(&self) -> End {
         self.state.lock().end.take().unwrap_or(End::Exited(ExitReason::Killed))
     }
 
-    /// The task has ended: what it has spawned is aborted, its entry goes.
-    pub(crate) fn task_ended(&self) {
-        let (tasks, entry) = {
-            let mut state = self.state.lock();
-            state.task_ended = true;
-            (state.tasks.take(), state.entry.take())
-        };
-        for task in tasks {
-            task.abort();
-        }
-        // Foreign, and so is its Drop.
-        log::caught("a directory's entry, when dropped", || drop(entry));
+    /// Its own task has ended, like this unless that was said before; it is held by others.
+    pub(crate) fn task_ended(&self, end: End) {
+        let left = self.state.lock().task_ended(end);
+        left.goes();
     }
 
     /// Nobody holds it any more: its guards go, then its supervisor is told, and then let go. That order is the guarantee of a lease.
     pub(crate) fn ended(&self) {
-        self.end(|message| self.report(message));
-    }
-
-    /// The same, on the task that it was, which sees to what follows from it. Answers what the task is to go on as, if anything.
-    pub(crate) fn ended_here(&self) -> Option<Body> {
-        let ended = (self.child.slot, self.child.incarnation);
-        self.end(|message| seat::report(&self.port, message, Some(ended)))
-    }
-
-    fn end<R>(&self, report: impl FnOnce(Message) -> R) -> R {
         let (guards, parent) = {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.guards), state.parent.take())
         };
         drop(guards);
-        let ChildRef { slot, incarnation, .. } = self.child;
-        let reported = report(Message::Ended { slot, incarnation });
+        self.report(self.end());
         drop(parent);
-        reported
+    }
+
+    /// Both at once, on the task that it was, which sees to what follows from it. Answers what the task is to go on as, if anything.
+    pub(crate) fn ended_here(&self, end: End) -> Option<Body> {
+        let (left, guards, parent) = {
+            let mut state = self.state.lock();
+            let left = state.task_ended(end);
+            (left, std::mem::take(&mut state.guards), state.parent.take())
+        };
+        left.goes();
+        drop(guards);
+        let ended = (self.child.slot, self.child.incarnation);
+        let next = seat::report(&self.port, self.end(), Some(ended));
+        drop(parent);
+        next
+    }
+
+    fn end(&self) -> Message {
+        let ChildRef { slot, incarnation, .. } = self.child;
+        Message::Ended { slot, incarnation }
     }
 
     /// Tells the supervisor's loop something of this incarnation.

@@ -75,25 +75,24 @@ impl Body {
     pub(crate) fn live(mut self) -> impl Future<Output = ()> + Send {
         async move {
             loop {
-                'incarnation: {
+                let end = 'incarnation: {
                     let mut value = match self.make() {
                         Ok(value) => value,
-                        Err(end) => break 'incarnation self.cx.control().set_end(end),
+                        Err(end) => break 'incarnation end,
                     };
+                    // The child's own: what it does with it is no concern of the waits here.
+                    let mut cx = self.cx.clone();
                     let started = {
-                        // Its own: what the child does with it is no concern of the waits here.
-                        let mut cx = self.cx.clone();
                         let mut init = Call::new(|| value.0.init(&mut cx), self.stop_of_init());
                         (&mut init).await
                     };
                     if let Err(end) = self.is_up(started) {
-                        break 'incarnation self.over(value, end);
+                        break 'incarnation value.over(end);
                     }
                     if self.steps_back() {
                         yield_now().await;
                     }
                     let ended = {
-                        let mut cx = self.cx.clone();
                         let mut run = Call::new(|| value.0.run(&mut cx), self.stop_of_run());
                         let ended = (&mut run).await;
                         if run.has_waited {
@@ -103,10 +102,7 @@ impl Body {
                     };
                     let (mut reason, bound) = self.after_run(ended);
                     if let Some(bound) = bound {
-                        let ended = {
-                            let mut cx = self.cx.clone();
-                            Terminate::new(|| value.0.terminate(&mut cx, &reason), bound).await
-                        };
+                        let ended = Terminate::new(|| value.0.terminate(&mut cx, &reason), bound).await;
                         // As in OTP, a crash in terminate is what the child ended with.
                         match ended {
                             Some(Ok(())) => {}
@@ -114,9 +110,9 @@ impl Body {
                             None => self.was_cut_short(),
                         }
                     }
-                    self.over(value, End::Exited(reason));
-                }
-                match self.end() {
+                    value.over(End::Exited(reason))
+                };
+                match self.end(end) {
                     Some(next) => self = next,
                     None => return,
                 }
@@ -125,17 +121,23 @@ impl Body {
     }
 
     /// Ends the incarnation, and sees to what follows from it if nothing else holds its lease. Answers what the task is to go on as.
-    fn end(&mut self) -> Option<Self> {
-        self.task_ended();
-        // Else it ends when the last holder lets go, wherever that is.
-        self.cx.hold().let_go().then(|| self.cx.control().ended_here())?
+    fn end(&mut self, end: End) -> Option<Self> {
+        self.drop_factory();
+        let (hold, control) = (self.cx.hold(), self.cx.control());
+        if hold.let_go() {
+            return control.ended_here(end);
+        }
+        // Others hold it, tasks that it has spawned perhaps. If they still do after this, it ends when the last of them lets go, wherever that
+        // is. How it has ended is said, and stands.
+        control.task_ended(end);
+        hold.let_go().then(|| control.ended_here(End::Exited(ExitReason::Killed)))?
     }
 
-    fn task_ended(&mut self) {
-        // There if the task was aborted before its first poll. Foreign, and so is its Drop.
-        let factory = self.factory.take();
-        log::caught("a child's factory, when dropped", || drop(factory));
-        self.cx.control().task_ended();
+    fn drop_factory(&mut self) {
+        // There if the incarnation was over before it began. Foreign, and so is its Drop.
+        if let Some(factory) = self.factory.take() {
+            log::caught("a child's factory, when dropped", || drop(factory));
+        }
     }
 
     /// Enters the child in the directory and makes its value.
@@ -230,22 +232,15 @@ impl Body {
         let bound = self.bound();
         tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
     }
-
-    fn over(&self, mut value: Value, mut end: End) {
-        // A panic in the value's own Drop is the child's as well.
-        let child = value.take();
-        if let Err(panicked) = caught(|| drop(child))
-            && !matches!(&end, End::Exited(reason) if reason.is_abnormal())
-        {
-            end = End::Exited(panicked);
-        }
-        self.cx.control().set_end(end);
-    }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.task_ended();
+        self.drop_factory();
+        // What is not said by now is a kill: the task was aborted.
+        if !self.cx.hold().is_over() {
+            self.cx.control().task_ended(End::Exited(ExitReason::Killed));
+        }
     }
 }
 
@@ -253,6 +248,17 @@ impl Drop for Body {
 struct Value(Box<dyn Child>);
 
 impl Value {
+    /// Drops it; answers how the child has ended. A panic in the value's own Drop is the child's as well.
+    fn over(mut self, end: End) -> End {
+        let child = self.take();
+        match caught(|| drop(child)) {
+            Err(panicked) if !matches!(&end, End::Exited(reason) if reason.is_abnormal()) => {
+                End::Exited(panicked)
+            }
+            _ => end,
+        }
+    }
+
     fn take(&mut self) -> Box<dyn Child> {
         std::mem::replace(&mut self.0, Box::new(Gone))
     }

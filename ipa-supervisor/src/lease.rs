@@ -178,6 +178,11 @@ impl Hold {
         self.0.holders.compare_exchange(1, OVER + 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether it was [let go](Self::let_go).
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.holders.load(Ordering::Relaxed) >= OVER
+    }
+
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.0
     }

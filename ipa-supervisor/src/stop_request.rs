@@ -4,13 +4,18 @@
 //! for the wait in which it spends its life, and it is there for every child.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::reason::Cause;
 use crate::sync::{Mutex, Notify};
 
 /// Shared by an incarnation and its supervisor's loop.
-pub(crate) struct StopRequest(Mutex<State>);
+pub(crate) struct StopRequest {
+    /// Whether it is made, for those who look and do not wait. Set before it is, so that whoever it wakes finds it so.
+    made: AtomicBool,
+    state: Mutex<State>,
+}
 
 enum State {
     Awaited(Waiters),
@@ -59,13 +64,14 @@ impl Waiters {
 
 impl StopRequest {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State::Awaited(Waiters::default())))
+        Self { made: AtomicBool::new(false), state: Mutex::new(State::Awaited(Waiters::default())) }
     }
 
     /// Asks. The first request stands.
     pub(crate) fn make(&self, cause: Cause) {
+        self.made.store(true, Ordering::Release);
         let before = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             match *state {
                 State::Made(_) => return,
                 State::Awaited(_) => std::mem::replace(&mut *state, State::Made(cause)),
@@ -78,21 +84,24 @@ impl StopRequest {
 
     /// What was asked, if anything.
     pub(crate) fn get(&self) -> Option<Cause> {
-        match &*self.0.lock() {
+        if !self.is_made() {
+            return None;
+        }
+        match &*self.state.lock() {
             State::Awaited(_) => None,
             State::Made(cause) => Some(cause.clone()),
         }
     }
 
-    /// Whether it was made.
+    /// Whether it was made, or is about to be.
     pub(crate) fn is_made(&self) -> bool {
-        matches!(*self.0.lock(), State::Made(_))
+        self.made.load(Ordering::Acquire)
     }
 
     /// Resolves when it is made; at once if it has been. Cancel safe.
     pub(crate) async fn wait(&self) -> Cause {
         loop {
-            let line = match &mut *self.0.lock() {
+            let line = match &mut *self.state.lock() {
                 State::Awaited(waiters) => waiters.more.get_or_insert_default().line.clone(),
                 State::Made(cause) => return cause.clone(),
             };
@@ -107,14 +116,14 @@ impl StopRequest {
 
     /// The same for the incarnation's own task. Whatever waker it was ever polled with is woken, so it is not for those that come and go.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Cause> {
-        match &*self.0.lock() {
+        match &*self.state.lock() {
             State::Made(cause) => return Poll::Ready(cause.clone()),
             State::Awaited(waiters) if waiters.knows(cx.waker()) => return Poll::Pending,
             State::Awaited(_) => {}
         }
         // Cloned before, and dropped after: no waker's code runs under the lock.
         let mut waker = Some(cx.waker().clone());
-        match &mut *self.0.lock() {
+        match &mut *self.state.lock() {
             // Meanwhile, and has woken nobody here.
             State::Made(cause) => Poll::Ready(cause.clone()),
             State::Awaited(waiters) => {

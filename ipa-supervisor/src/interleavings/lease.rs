@@ -67,7 +67,7 @@ fn the_last_holder_reports_once() {
         let task = thread::spawn({
             let (lease, control) = (lease.clone(), control.clone());
             move || {
-                control.set_end(End::Exited(ExitReason::Normal));
+                control.task_ended(End::Exited(ExitReason::Normal));
                 let_go(lease);
             }
         });
