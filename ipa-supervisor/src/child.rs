@@ -27,7 +27,7 @@ pub enum Init {
 ///   it (but see [`StopMode::CooperativeInit`](crate::StopMode::CooperativeInit)).
 /// - `run` is the child's life. On a stop it is dropped at its next await, or sees [`Context::stopped`] and finishes by
 ///   itself, as its [`StopMode`](crate::StopMode) says.
-/// - `terminate` runs after `run`, on the same value: within the shutdown deadline on a stop, within the same time after
+/// - `terminate` runs after `run`, on the same value: within the shutdown deadline on a stop, within the same time, from its first wait, after
 ///   `run` ended by itself, an error and a panic included (5 seconds if the child's shutdown is a brutal kill). It does not
 ///   run after an `init` that failed or was cancelled (there `Drop` cleans up), nor after a kill.
 ///

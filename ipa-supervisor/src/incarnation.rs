@@ -13,6 +13,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -404,8 +405,9 @@ struct Terminate<'a> {
 }
 
 enum Limit {
-    /// A timer is made when the call first waits: most have nothing to wait for.
-    By(Instant),
+    /// From when the call first waits, when a timer is made for it: most have nothing to wait for, and to read the clock is a good part of a
+    /// restart. What it does before it waits could not be cut short.
+    After(Duration),
     /// Boxed: a timer that few will need would otherwise have its room in the task of every child.
     At(Pin<Box<time::Sleep>>),
     None,
@@ -414,8 +416,7 @@ enum Limit {
 impl<'a> Terminate<'a> {
     fn new(call: impl FnOnce() -> Foreign<'a, ()>, bound: Shutdown) -> Self {
         let limit = match bound {
-            // One too far off to be a moment is none.
-            Shutdown::Timeout(bound) => Instant::now().checked_add(bound).map_or(Limit::None, Limit::By),
+            Shutdown::Timeout(bound) => Limit::After(bound),
             Shutdown::Infinity | Shutdown::BrutalKill => Limit::None,
         };
         Self { call: Guarded::new(call), limit }
@@ -424,12 +425,14 @@ impl<'a> Terminate<'a> {
 
 impl Limit {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
-        if let &mut Self::By(deadline) = self {
-            *self = Self::At(Box::pin(time::sleep_until(deadline)));
+        if let &mut Self::After(bound) = self {
+            // One too far off to be a moment is none.
+            let deadline = Instant::now().checked_add(bound);
+            *self = deadline.map_or(Self::None, |deadline| Self::At(Box::pin(time::sleep_until(deadline))));
         }
         match self {
             Self::At(deadline) => deadline.as_mut().poll(cx),
-            Self::By(_) | Self::None => Poll::Pending,
+            Self::After(_) | Self::None => Poll::Pending,
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::sync::{Mutex, Notify};
 pub(crate) struct StopRequest {
     /// Whether it is made, for those who look and do not wait. Set before it is, so that whoever it wakes finds it so.
     made: AtomicBool,
+    /// Whether somebody has left a waker.
+    polled: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -64,7 +66,8 @@ impl Waiters {
 
 impl StopRequest {
     pub(crate) fn new() -> Self {
-        Self { made: AtomicBool::new(false), state: Mutex::new(State::Awaited(Waiters::default())) }
+        let (made, polled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { made, polled, state: Mutex::new(State::Awaited(Waiters::default())) }
     }
 
     /// Asks. The first request stands.
@@ -116,22 +119,21 @@ impl StopRequest {
 
     /// The same for the incarnation's own task. Whatever waker it was ever polled with is woken, so it is not for those that come and go.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Cause> {
-        match &*self.state.lock() {
-            State::Made(cause) => return Poll::Ready(cause.clone()),
-            State::Awaited(waiters) if waiters.knows(cx.waker()) => return Poll::Pending,
-            State::Awaited(_) => {}
-        }
-        // Cloned before, and dropped after: no waker's code runs under the lock.
-        let mut waker = Some(cx.waker().clone());
-        match &mut *self.state.lock() {
-            // Meanwhile, and has woken nobody here.
-            State::Made(cause) => Poll::Ready(cause.clone()),
-            State::Awaited(waiters) => {
-                if let Some(waker) = waker.take() {
-                    waiters.add(waker);
+        // Cloned before, and dropped after: no waker's code runs under the lock. At once, where it is likely to be the first one.
+        let mut waker = (!self.polled.load(Ordering::Relaxed)).then(|| cx.waker().clone());
+        loop {
+            match &mut *self.state.lock() {
+                State::Made(cause) => return Poll::Ready(cause.clone()),
+                State::Awaited(waiters) if waiters.knows(cx.waker()) => return Poll::Pending,
+                State::Awaited(waiters) => {
+                    if let Some(waker) = waker.take() {
+                        waiters.add(waker);
+                        self.polled.store(true, Ordering::Relaxed);
+                        return Poll::Pending;
+                    }
                 }
-                Poll::Pending
             }
+            waker = Some(cx.waker().clone());
         }
     }
 }
