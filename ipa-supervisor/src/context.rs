@@ -12,8 +12,9 @@ use crate::lease::{Hold, Lease};
 use crate::lineage::CURRENT;
 use crate::machine::ChildRef;
 use crate::message::Message;
+use crate::policy::StopMode;
 use crate::ports::Published;
-use crate::reason::ExitReason;
+use crate::reason::{Cause, ExitReason};
 use crate::scope;
 use crate::spec::ChildId;
 use crate::stop_request::StopRequest;
@@ -173,6 +174,15 @@ impl Context {
 
     pub(crate) fn control(&self) -> &Arc<Control> {
         self.0.control()
+    }
+
+    /// For a `run` that looks for a stop before each of its steps. One that is dropped at a stop leaves no waker for it: whoever drops it has.
+    pub(crate) fn look_for_stop(&self, task: &task::Context<'_>) -> Poll<Cause> {
+        let stop = self.stop_request();
+        match self.control().manner.stop_mode {
+            StopMode::Drop => stop.get().map_or(Poll::Pending, Poll::Ready),
+            StopMode::Cooperative | StopMode::CooperativeInit => stop.poll(task),
+        }
     }
 
     pub(crate) fn stop_request(&self) -> &StopRequest {

@@ -216,7 +216,7 @@ impl<S: Server> Child for Served<S> {
                 let Some(own) = &self.cx else { return Err(OUT_OF_ORDER.into()) };
                 own.waiting();
                 // The stop first.
-                let next = poll_fn(|task| match own.stop_request().poll(task) {
+                let next = poll_fn(|task| match own.look_for_stop(task) {
                     Poll::Ready(cause) => Poll::Ready(Err(cause)),
                     Poll::Pending => reader.poll_next(task).map(Ok),
                 });

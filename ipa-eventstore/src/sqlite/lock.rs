@@ -55,6 +55,11 @@ impl WriterLock {
                 let _ = file.read_to_string(&mut holder);
                 let holder = match holder.trim() {
                     "" => "an unknown process".to_owned(),
+                    // Not sure to be this one: another container has its own numbers.
+                    holder if holder == own_name() => format!(
+                        "{holder}, as this one: if it is, another handle has the store open, or one that was dropped is not \
+                         done yet, which `close` would have waited for"
+                    ),
                     holder => holder.to_owned(),
                 };
                 return Err(StoreError::LockedByAnother { path, holder });
@@ -62,7 +67,7 @@ impl WriterLock {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let was_there = file.metadata().map_err(failed)?.len() > 0;
-        let text = format!("process {}\n", std::process::id());
+        let text = format!("{}\n", own_name());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
@@ -74,6 +79,11 @@ impl WriterLock {
     pub(super) fn was_there(&self) -> bool {
         self.was_there
     }
+}
+
+/// What the lock file says of its holder.
+fn own_name() -> String {
+    format!("process {}", std::process::id())
 }
 
 /// The lock file of the store in this file.
@@ -99,7 +109,11 @@ mod tests {
         let store = directory.path().join("events.db");
         let lock = WriterLock::take(&store).unwrap();
         let copy = lock.file.try_clone().unwrap();
-        assert!(matches!(WriterLock::take(&store), Err(StoreError::LockedByAnother { .. })));
+        let refused = WriterLock::take(&store).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("{}, as this one: if it is, another handle", own_name())),
+            "{refused}"
+        );
         drop(lock);
         let _again = WriterLock::take(&store).unwrap();
         drop(copy);
