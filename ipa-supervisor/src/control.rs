@@ -59,7 +59,7 @@ struct State {
 struct Left(Vec<AbortHandle>, Option<Arc<dyn Entry>>);
 
 impl State {
-    /// Its own task has ended. The first word on how stands.
+    /// Its own task has ended. The first word on how stands; a later one is a kill, in which there is nothing foreign to be dropped.
     fn task_ended(&mut self, end: End) -> Left {
         self.end.get_or_insert(end);
         Left(self.tasks.take(), self.entry.take())
@@ -156,7 +156,7 @@ impl Control {
         self.state.lock().end.take().unwrap_or(End::Exited(ExitReason::Killed))
     }
 
-    /// Its own task has ended, like this unless that was said before; it is held by others.
+    /// Its own task has ended, like this unless that was said before. It may be held by others.
     pub(crate) fn task_ended(&self, end: End) {
         let left = self.state.lock().task_ended(end);
         left.goes();

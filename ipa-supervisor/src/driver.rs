@@ -443,7 +443,7 @@ impl Driver {
         if let AtHand::Ended(at, ended) = self.at_hand
             && at == id
             && let Some(last) = &mut slot.running
-            // Else the task at hand is that of an earlier one: its end was dealt with by somebody else, and another task has lived since.
+            // Else the task at hand is that of an earlier one, which was not gone on with: it deals with the end of the one after it, too.
             && last.control.child.incarnation == ended
             // One that has awaited nothing would never let its worker go, and one that was killed is aborted when it first awaits.
             && !steps_back

@@ -12,6 +12,7 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ impl Body {
                         Ok(value) => value,
                         Err(end) => break 'incarnation end,
                     };
-                    // The child's own: what it does with it is no concern of the waits here.
+                    // The child's: what it does with it is no concern of the waits here.
                     let mut cx = self.cx.clone();
                     let started = {
                         let mut init = Call::new(|| value.0.init(&mut cx), self.stop_of_init());
@@ -93,6 +94,7 @@ impl Body {
                     if self.steps_back() {
                         yield_now().await;
                     }
+                    self.restore(&mut cx);
                     let ended = {
                         let mut run = Call::new(|| value.0.run(&mut cx), self.stop_of_run());
                         let ended = (&mut run).await;
@@ -103,6 +105,7 @@ impl Body {
                     };
                     let (mut reason, bound) = self.after_run(ended);
                     if let Some(bound) = bound {
+                        self.restore(&mut cx);
                         let ended = Terminate::new(|| value.0.terminate(&mut cx, &reason), bound).await;
                         // As in OTP, a crash in terminate is what the child ended with.
                         match ended {
@@ -118,6 +121,13 @@ impl Body {
                     None => return,
                 }
             }
+        }
+    }
+
+    /// Gives the child its own context again, should it have put another's there in an earlier call.
+    fn restore(&self, cx: &mut Context) {
+        if !Arc::ptr_eq(cx.control(), self.cx.control()) {
+            *cx = self.cx.clone();
         }
     }
 

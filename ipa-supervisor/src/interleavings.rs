@@ -13,6 +13,7 @@ mod lease;
 mod model;
 mod orders;
 mod pulse;
+mod stop_request;
 
 use std::sync::Arc;
 

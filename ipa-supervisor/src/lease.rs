@@ -9,11 +9,11 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crate::control::Control;
+use crate::log;
 use crate::sync::Mutex;
 
 /// What keeps an incarnation of a child from having ended. Cheap to clone.
@@ -127,7 +127,7 @@ enum Weakly {
 }
 
 impl WeakLease {
-    /// The lease, unless the incarnation has ended.
+    /// The lease, unless the incarnation has ended or is about to, with nobody to hold it any more.
     pub fn upgrade(&self) -> Option<Lease> {
         Some(Lease(match &self.0 {
             Weakly::Root(root) => Of::Root(root.upgrade()?),
@@ -233,9 +233,7 @@ impl Drop for Guards {
     fn drop(&mut self) {
         while let Some(mut tied) = self.0.take() {
             self.0 = tied.earlier.0.take();
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(tied))) {
-                tracing::error!(panic = %crate::child::panic_text(payload), "a guard tied to a lease panicked in its drop");
-            }
+            log::caught("a guard that was tied to a lease, when dropped", || drop(tied));
         }
     }
 }

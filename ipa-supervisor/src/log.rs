@@ -37,6 +37,9 @@ pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) 
 /// Runs foreign code that has nobody but the log to tell of its panic.
 pub(crate) fn caught(what: &str, call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        tracing::error!(panic = %panic_text(payload), "panic in {what}");
+        // Caught as well: what follows is to be done, whatever a subscriber does.
+        let _ = catch_unwind(AssertUnwindSafe(
+            || tracing::error!(panic = %panic_text(payload), "panic in {what}"),
+        ));
     }
 }

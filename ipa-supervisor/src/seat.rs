@@ -114,7 +114,7 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incar
         let message = if ready && lanes.is_empty() {
             Some(message)
         } else {
-            // Refused only when the loop is gone, and then nobody is left to be told.
+            // Refused only when the loop is gone, and then nobody is left to be told. A report has nothing to drop.
             lanes.push_unheard(REPORTS, message).ok()?;
             None
         };
@@ -127,21 +127,25 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incar
     let wanted = run(port, driver, |driver| {
         driver.at_hand(ended);
         match message.take() {
-            Some(message) if !driver.tick() => {
-                driver.receive(message);
-                left -= 1;
-            }
-            message => {
-                // A deadline was due before it.
-                if let Some(message) = message {
+            Some(message) => {
+                // As in every turn, before the message.
+                driver.tick();
+                if driver.has_news() {
                     let _ = port.inbox.lock().push_unheard(REPORTS, message);
+                } else {
+                    driver.receive(message);
+                    left -= 1;
                 }
+            }
+            None => {
                 while left > 0 && !driver.has_news() && driver.turn() {
                     left -= 1;
                 }
             }
         }
-        next = next.take().or_else(|| driver.take_next());
+        // In any case: what is left at hand would be taken for that of whoever runs the loop next.
+        let made = driver.take_next();
+        next = next.take().or(made);
         // Also of what nobody brought, but what was dealt with has led to.
         let another = if left > 0 && !driver.has_news() { Another::IfAny } else { Another::No };
         (left == 0 || driver.wants_owner(), another)
@@ -286,8 +290,8 @@ mod tests {
         supervisor.shutdown().await.unwrap();
     }
 
-    /// A task may come to sit when its own end was dealt with by another, and find the end of a later incarnation there: the next one is not
-    /// its to go on as, for it has been aborted.
+    /// A task that is not gone on with may come to deal with the end of the incarnation after its own, too, which ran on another: the next one
+    /// is not its to go on as.
     #[tokio::test(start_paused = true)]
     async fn a_task_goes_on_as_its_own_successor_alone() {
         let (crash, (leases, mut leased)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());

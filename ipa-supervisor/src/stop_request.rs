@@ -12,7 +12,7 @@ use crate::sync::{Mutex, Notify};
 
 /// Shared by an incarnation and its supervisor's loop.
 pub(crate) struct StopRequest {
-    /// Whether it is made, for those who look and do not wait. Set before it is, so that whoever it wakes finds it so.
+    /// Whether it is made, for those who look and do not wait. Set under the lock: who finds it so finds what was asked.
     made: AtomicBool,
     /// Whether somebody has left a waker.
     polled: AtomicBool,
@@ -72,12 +72,14 @@ impl StopRequest {
 
     /// Asks. The first request stands.
     pub(crate) fn make(&self, cause: Cause) {
-        self.made.store(true, Ordering::Release);
         let before = {
             let mut state = self.state.lock();
             match *state {
                 State::Made(_) => return,
-                State::Awaited(_) => std::mem::replace(&mut *state, State::Made(cause)),
+                State::Awaited(_) => {
+                    self.made.store(true, Ordering::Release);
+                    std::mem::replace(&mut *state, State::Made(cause))
+                }
             }
         };
         if let State::Awaited(waiters) = before {
@@ -96,7 +98,7 @@ impl StopRequest {
         }
     }
 
-    /// Whether it was made, or is about to be.
+    /// Whether it was made.
     pub(crate) fn is_made(&self) -> bool {
         self.made.load(Ordering::Acquire)
     }

@@ -576,3 +576,56 @@ async fn guards_go_before_the_report() {
     assert_eq!(world.take(), ["run is over", "[\"a#1 Running\"]"]);
     assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Undefined"]);
 }
+
+/// A child that puts another's context in the place of its own in one call has its own in the next, and holds the other one's lease no longer.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_takes_the_context_of_another() {
+    struct Takes(Arc<Mutex<Option<Context>>>, World);
+    impl Takes {
+        fn take(&self, call: &str, cx: &mut Context) {
+            self.1.log(format!("{call} {}", cx.child()));
+            if let Some(other) = &*self.0.lock().unwrap() {
+                *cx = other.clone();
+            }
+        }
+    }
+    #[async_trait]
+    impl Child for Takes {
+        async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+            self.take("init", cx);
+            Ok(Init::Ready)
+        }
+        async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+            self.take("run", cx);
+            self.0.lock().unwrap().take();
+            tokio::time::sleep(ms(1)).await;
+            self.take("slept as", cx);
+            std::future::pending().await
+        }
+        async fn terminate(&mut self, cx: &mut Context, _reason: &ExitReason) {
+            self.take("terminate", cx);
+        }
+    }
+    let (world, shared) = (World::new(), Arc::<Mutex<Option<Context>>>::default());
+    let gives = ChildSpec::task("gives", {
+        let shared = shared.clone();
+        move |cx| {
+            *shared.lock().unwrap() = Some(cx.clone());
+            async move { drop(cx.stopped().await) }
+        }
+    });
+    let supervisor = Supervisor::builder().child(gives).start().await.unwrap();
+    tokio::time::sleep(ms(1)).await;
+    let takes = ChildSpec::new("takes", {
+        let world = world.clone();
+        move || Takes(shared.clone(), world.clone())
+    });
+    let _ = supervisor.start_child(takes).await.unwrap();
+    tokio::time::sleep(ms(2)).await;
+    supervisor.terminate_child("takes").await.unwrap();
+    assert_eq!(world.take(), ["init takes#1", "run takes#1", "slept as gives#1", "terminate takes#1"]);
+    let begun = tokio::time::Instant::now();
+    supervisor.terminate_child("gives").await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody holds it");
+    supervisor.shutdown().await.unwrap();
+}
