@@ -133,7 +133,6 @@ impl Body {
 
     /// Ends the incarnation, and sees to what follows from it if nothing else holds its lease. Answers what the task is to go on as.
     fn end(&mut self, end: End) -> Option<Self> {
-        self.drop_factory();
         let (hold, control) = (self.cx.hold(), self.cx.control());
         if hold.let_go() {
             return control.ended_here(end);
@@ -144,36 +143,29 @@ impl Body {
         hold.let_go().then(|| control.ended_here(End::Exited(ExitReason::Killed)))?
     }
 
-    fn drop_factory(&mut self) {
-        // There if the incarnation was over before it began. Foreign, and so is its Drop.
-        if let Some(factory) = self.factory.take() {
-            log::caught("a child's factory, when dropped", || drop(factory));
-        }
-    }
-
     /// Enters the child in the directory and makes its value.
     fn make(&mut self) -> Result<Value, End> {
         let control = self.cx.control();
-        // As it can be that early where its task is that of the one before it.
-        if control.is_killed() {
-            return Err(End::Exited(ExitReason::Killed));
-        }
-        if let Some(cause) = control.stop.get() {
-            return Err(End::Exited(ExitReason::Shutdown(cause)));
-        }
-        if let Some(directory) = &control.port.directory {
-            match caught(|| directory.enter(&control.child)) {
-                Ok(Ok(entry)) => control.set_entry(entry),
-                Ok(Err(error)) => return Err(End::Exited(ExitReason::failed(error))),
-                Err(reason) => return Err(End::Exited(reason)),
-            }
-        }
+        // What the factory captured is foreign, and so is its Drop: it goes within this, made use of or not.
         let factory = self.factory.take();
-        let made = caught(move || factory.as_ref().and_then(|make| make())).map_err(End::Exited)?;
-        // A one-shot that has been used is not started again: the machine forgets temporary children.
-        made.map(Value).ok_or_else(|| {
-            End::Exited(ExitReason::failed("the child's one-shot factory has been used already"))
-        })
+        let make = move || {
+            // As it can be that early where its task is that of the one before it.
+            if control.is_killed() {
+                return Err(End::Exited(ExitReason::Killed));
+            }
+            if let Some(cause) = control.stop.get() {
+                return Err(End::Exited(ExitReason::Shutdown(cause)));
+            }
+            if let Some(directory) = &control.port.directory {
+                let entry = directory.enter(&control.child);
+                control.set_entry(entry.map_err(|error| End::Exited(ExitReason::failed(error)))?);
+            }
+            // A one-shot that has been used is not started again: the machine forgets temporary children.
+            let used = "the child's one-shot factory has been used already";
+            let made = factory.as_ref().and_then(|make| make());
+            made.map(Value).ok_or_else(|| End::Exited(ExitReason::failed(used)))
+        };
+        caught(make).map_err(End::Exited)?
     }
 
     /// How long `terminate` may take after the child has ended by itself.
@@ -247,7 +239,10 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.drop_factory();
+        // There if the task was aborted before its first poll.
+        if let Some(factory) = self.factory.take() {
+            log::caught("a child's factory, when dropped", || drop(factory));
+        }
         // What is not said by now is a kill: the task was aborted.
         if !self.cx.hold().is_over() {
             self.cx.control().task_ended(End::Exited(ExitReason::Killed));
