@@ -402,23 +402,25 @@ async fn observers() {
     assert_eq!(log, ["up a#1", "exited a#1 failed: run failed true", "up a#2"]);
 }
 
-/// A panic in the value's Drop is how the child ended; one in the Drop of its run's future too.
+/// A panic in the value's Drop is how the child ended, unless it had crashed already; one in the Drop of its run's future too.
 #[tokio::test(start_paused = true)]
 async fn panics_in_drops_are_the_childs() {
     let (observer, mut notes) = noting();
     let value = ChildSpec::new("value", || Held { _bomb: Some(Bomb) }).restart(Restart::Temporary);
+    let crashed = ChildSpec::new("crashed", || Crashes(Bomb)).restart(Restart::Temporary);
     let future = ChildSpec::once("future", |_cx| async {
         let _bomb = Bomb;
     });
     let supervisor = Supervisor::builder().observer(observer).start().await.unwrap();
-    for spec in [value, future.into()] {
+    let in_drop = "panicked: boom in a drop";
+    for (spec, ended) in [(value, in_drop), (crashed, "failed: before that"), (future.into(), in_drop)] {
         let _ = supervisor.start_child(spec).await.unwrap();
         let reason = loop {
             if let Note::Exited { reason, .. } = notes.recv().await.unwrap() {
                 break reason;
             }
         };
-        assert_eq!(reason.to_string(), "panicked: boom in a drop");
+        assert_eq!(reason.to_string(), ended);
     }
     let begun = Instant::now();
     supervisor.shutdown().await.unwrap();
@@ -517,5 +519,14 @@ struct Held {
 impl ipa_supervisor::Child for Held {
     async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<Exit, ipa_supervisor::BoxError> {
         Ok(Exit::Normal)
+    }
+}
+
+struct Crashes(#[expect(dead_code, reason = "for its drop")] Bomb);
+
+#[ipa_supervisor::async_trait]
+impl ipa_supervisor::Child for Crashes {
+    async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<Exit, ipa_supervisor::BoxError> {
+        Err("before that".into())
     }
 }
