@@ -229,13 +229,19 @@ impl Drop for Owner {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
     use std::time::Duration;
 
+    use async_trait::async_trait;
     use tokio::sync::{Notify, mpsc};
 
     use super::*;
+    use crate::child::{Child, Init};
+    use crate::context::Context;
     use crate::intensity::RestartIntensity;
-    use crate::machine::ChildState;
+    use crate::machine::{ChildRef, ChildState, Note};
+    use crate::policy::Shutdown;
+    use crate::reason::{BoxError, Cause, Exit};
     use crate::spec::ChildSpec;
     use crate::supervisor::Supervisor;
 
@@ -270,6 +276,105 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(left(), 0, "the supervisor's task was woken");
         supervisor.shutdown().await.unwrap();
+    }
+
+    /// A child that does not come up by itself.
+    struct Slow;
+
+    #[async_trait]
+    impl Child for Slow {
+        async fn init(&mut self, _cx: &mut Context) -> Result<Init, BoxError> {
+            std::future::pending().await
+        }
+
+        async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+            std::future::pending().await
+        }
+    }
+
+    /// Has it started; answers the report that it is up.
+    async fn slow(supervisor: &Supervisor) -> Message {
+        let handle = supervisor.downgrade();
+        tokio::spawn(async move { handle.start_child(ChildSpec::new("slow", || Slow)).await });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let ChildRef { slot, incarnation, .. } = supervisor.which_child("slow").await.unwrap().unwrap().child;
+        Message::Up { slot, incarnation }
+    }
+
+    /// Lets time go by while nobody looks.
+    async fn unseen(port: &Port, time: Duration) {
+        let driver = port.inbox.lock().beside.sit_down();
+        tokio::time::advance(time).await;
+        let seat = &mut port.inbox.lock().beside;
+        (seat.driver, seat.taken) = (driver, false);
+    }
+
+    /// A report that is heard at once is one of the messages that its bringer deals with.
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_is_heard_at_once_counts() {
+        let port = Arc::new(OnceLock::<Arc<Port>>::new());
+        let observer = {
+            let port = port.clone();
+            move |note: &Note| {
+                if let (Note::Started(_), Some(port)) = (note, port.get()) {
+                    let push = || port.inbox.lock().push_unheard(REPORTS, nobodys());
+                    (0..TURNS + 4).for_each(|_| assert!(push().is_ok()));
+                }
+            }
+        };
+        let supervisor = Supervisor::builder().observer(Arc::new(observer)).start().await.unwrap();
+        let up = slow(&supervisor).await;
+        let port = port.get_or_init(|| supervisor.downgrade().0.0.clone());
+        assert!(report(port, up, None).is_none());
+        assert_eq!(std::iter::from_fn(|| port.inbox.try_pop()).count(), 5);
+        supervisor.shutdown().await.unwrap();
+    }
+
+    /// A deadline that is over comes before what is reported after it, though nobody has looked at the clock yet.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_comes_before_a_report() {
+        let (notes, mut noted) = mpsc::unbounded_channel();
+        let observer = move |note: &Note| {
+            let _ = match note {
+                Note::Started(child) => notes.send(format!("{child} has started")),
+                Note::Silent(child) => notes.send(format!("{child} is silent")),
+                _ => Ok(()),
+            };
+        };
+        let quiet = ChildSpec::task("quiet", |_cx| std::future::pending::<()>());
+        let quiet = quiet.max_silence(Duration::from_millis(10));
+        let supervisor = Supervisor::builder().child(quiet).observer(Arc::new(observer));
+        let supervisor = supervisor.start().await.unwrap();
+        let up = slow(&supervisor).await;
+        let port = supervisor.downgrade().0.0.clone();
+        unseen(&port, Duration::from_millis(20)).await;
+        assert!(report(&port, up, None).is_none());
+        let noted: Vec<_> = std::iter::from_fn(|| noted.try_recv().ok()).collect();
+        assert_eq!(noted, ["quiet#1 has started", "quiet#1 is silent", "slow#1 has started"]);
+        supervisor.shutdown().await.unwrap();
+    }
+
+    /// What a deadline has led to is seen by the loop's owner before anything that is reported after it.
+    #[tokio::test(start_paused = true)]
+    async fn the_news_of_a_deadline_comes_before_a_report() {
+        let (leases, mut leased) = mpsc::unbounded_channel();
+        let held = ChildSpec::task("held", move |cx| {
+            let _ = leases.send(cx.lease());
+            std::future::pending::<()>()
+        });
+        let held = held.shutdown(Shutdown::BrutalKill);
+        let grace = Duration::from_millis(10);
+        let supervisor = Supervisor::builder().child(held).kill_grace(grace).start().await.unwrap();
+        let port = supervisor.downgrade().0.0.clone();
+        let lease = leased.recv().await.unwrap();
+        supervisor.request_shutdown(Cause::Requested(None));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        unseen(&port, 2 * grace).await;
+        assert!(report(&port, nobodys(), None).is_none());
+        assert!(port.inbox.lock().beside.driver.as_ref().unwrap().has_news());
+        assert!(port.inbox.try_pop().is_some(), "it was not heard");
+        drop(lease);
+        supervisor.wait().await;
     }
 
     /// What is brought while somebody sits there is dealt with before that one gets up, as nobody is woken for it.

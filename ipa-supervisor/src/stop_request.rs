@@ -139,3 +139,39 @@ impl StopRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Polls;
+
+    impl Wake for Polls {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// How many wakers are kept: in place, and in the list.
+    fn kept(stop: &StopRequest) -> (usize, usize) {
+        match &*stop.state.lock() {
+            State::Awaited(Waiters { first, more }) => {
+                (first.iter().count(), more.iter().flat_map(|more| &more.wakers).count())
+            }
+            State::Made(_) => panic!("nobody has made it"),
+        }
+    }
+
+    /// A child polls with one waker all its life: that is kept once.
+    #[test]
+    fn a_waker_is_kept_once() {
+        let stop = StopRequest::new();
+        for wakers in [(1, 0), (1, 1)] {
+            let waker = Waker::from(Arc::new(Polls));
+            for _ in 0..3 {
+                assert!(stop.poll(&Context::from_waker(&waker)).is_pending());
+                assert_eq!(kept(&stop), wakers);
+            }
+        }
+    }
+}
