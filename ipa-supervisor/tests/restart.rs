@@ -522,7 +522,7 @@ impl ipa_supervisor::Child for Held {
     }
 }
 
-struct Crashes(#[expect(dead_code, reason = "for its drop")] Bomb);
+struct Crashes(#[allow(dead_code)] Bomb);
 
 #[ipa_supervisor::async_trait]
 impl ipa_supervisor::Child for Crashes {
