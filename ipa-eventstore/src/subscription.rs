@@ -115,8 +115,6 @@ impl From<Source> for Subscribe {
 /// ```
 #[must_use = "a subscription gives events only while `next` is called on it"]
 pub struct Subscription {
-    // Before `tail`, because fields drop in this order: a tail may hold a guard that looks whether
-    // any receiver is left.
     wake: watch::Receiver<()>,
     tail: Box<dyn Tail>,
     buffer: VecDeque<RecordedEvent>,

@@ -17,9 +17,30 @@ pub(crate) struct Wakeups(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
-    all: Option<Arc<watch::Sender<()>>>,
-    streams: HashMap<StreamId, Arc<watch::Sender<()>>>,
+    all: Option<Listeners>,
+    streams: HashMap<StreamId, Listeners>,
     closed: bool,
+}
+
+/// Those who listen to one topic.
+#[derive(Default)]
+struct Listeners {
+    sender: Arc<watch::Sender<()>>,
+    /// How many guards there are. Counted here, as a receiver may live on beyond its guard.
+    count: usize,
+}
+
+impl Listeners {
+    fn add(&mut self) -> watch::Receiver<()> {
+        self.count += 1;
+        self.sender.subscribe()
+    }
+
+    /// Answers whether nobody is left.
+    fn remove(&mut self) -> bool {
+        self.count -= 1;
+        self.count == 0
+    }
 }
 
 /// Which commits a subscriber wants to hear of.
@@ -30,18 +51,13 @@ pub(crate) enum Topic {
 }
 
 impl Wakeups {
-    /// Hears of a topic's commits from now on, until the guard is dropped (after the receiver).
-    /// On a closed table the receiver's sender is gone at once.
+    /// Hears of a topic's commits from now on, until the guard is dropped. On a closed table the receiver's sender is gone at once.
     pub(crate) fn listen(&self, topic: Topic) -> (watch::Receiver<()>, Listening) {
         let mut table = self.0.lock();
-        let receiver = if table.closed {
-            watch::channel(()).1
-        } else {
-            let sender = match &topic {
-                Topic::All => table.all.get_or_insert_default(),
-                Topic::Stream(stream) => table.streams.entry(stream.clone()).or_default(),
-            };
-            sender.subscribe()
+        let receiver = match (table.closed, &topic) {
+            (true, _) => watch::channel(()).1,
+            (false, Topic::All) => table.all.get_or_insert_default().add(),
+            (false, Topic::Stream(stream)) => table.streams.entry(stream.clone()).or_default().add(),
         };
         drop(table);
         let listening = Listening { wakeups: self.clone(), topic };
@@ -54,7 +70,7 @@ impl Wakeups {
         let senders: Vec<_> = {
             let table = self.0.lock();
             let of_streams = streams.into_iter().filter_map(|s| table.streams.get(s));
-            of_streams.chain(&table.all).cloned().collect()
+            of_streams.chain(&table.all).map(|listeners| listeners.sender.clone()).collect()
         };
         for sender in senders {
             sender.send_replace(());
@@ -65,7 +81,7 @@ impl Wakeups {
     pub(crate) fn wake_everyone(&self) {
         let senders: Vec<_> = {
             let table = self.0.lock();
-            table.streams.values().chain(&table.all).cloned().collect()
+            table.streams.values().chain(&table.all).map(|listeners| listeners.sender.clone()).collect()
         };
         for sender in senders {
             sender.send_replace(());
@@ -99,13 +115,12 @@ pub(crate) struct Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // New receivers are made under the lock, so a count of zero stays zero until we let go.
         let unused = {
             let mut table = self.wakeups.0.lock();
-            let is_unused = |sender: &mut Arc<watch::Sender<()>>| sender.receiver_count() == 0;
+            // None there: the table was closed, before or after this one came.
             match &self.topic {
-                Topic::All => table.all.take_if(is_unused),
-                Topic::Stream(stream) => match table.streams.get_mut(stream).map(is_unused) {
+                Topic::All => table.all.take_if(Listeners::remove),
+                Topic::Stream(stream) => match table.streams.get_mut(stream).map(Listeners::remove) {
                     Some(true) => table.streams.remove(stream),
                     _ => None,
                 },
@@ -135,8 +150,10 @@ mod tests {
         assert_eq!(wakeups.topics(), 2, "one listener is left");
         drop((second, second_guard));
         assert_eq!(wakeups.topics(), 1);
-        drop((all, all_guard));
+        // In whichever order.
+        drop(all_guard);
         assert_eq!(wakeups.topics(), 0);
+        drop(all);
     }
 
     #[test]

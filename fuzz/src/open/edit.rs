@@ -69,7 +69,7 @@ const HEADER: [(usize, usize); 18] = [
     (92, 4),
 ];
 
-const BESIDE: [&str; 6] = ["-shm", "-journal", ".lock", ".new", ".new-wal", ".new-journal"];
+const BESIDE: [&str; 6] = ["-shm", "-journal", ".lock", ".ipa-draft", ".ipa-draft-wal", ".ipa-draft-journal"];
 
 /// What could have been done to a store by other programs; `?1` is a number.
 const SQL: [&str; 30] = [

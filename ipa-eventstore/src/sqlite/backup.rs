@@ -25,7 +25,8 @@ const STEP: i32 = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Backup {
-    /// The copy's absolute path.
+    /// The copy's absolute path. What of it is not UTF-8 is replaced in serde.
+    #[serde(serialize_with = "super::lossy")]
     pub target: PathBuf,
     /// How many pages were copied.
     pub pages: u64,

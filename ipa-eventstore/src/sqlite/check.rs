@@ -24,7 +24,8 @@ const STRIDE: u64 = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// The store's absolute path.
+    /// The store's absolute path. What of it is not UTF-8 is replaced in serde.
+    #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
     /// How many streams were looked at.
     pub streams: u64,

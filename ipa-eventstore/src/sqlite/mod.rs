@@ -28,7 +28,7 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use tracing::{Instrument, debug_span};
@@ -268,6 +268,11 @@ impl fmt::Debug for SqliteEventStore {
     }
 }
 
+/// A path as text, which a serializer may insist on.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
 /// Opening waits for the disk, perhaps long.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
@@ -358,9 +363,6 @@ impl EventStore for SqliteEventStore {
             return Err(StoreError::Closed);
         }
         let tail = SqliteTail::new(self.inner.clone(), from, listening).await?;
-        if self.inner.writer.is_none() && !self.inner.following.swap(true, Ordering::Relaxed) {
-            tokio::spawn(tail::follow_other_process(Arc::downgrade(&self.inner)));
-        }
         Ok(Subscription::new(tail, wake))
     }
 

@@ -271,8 +271,8 @@ pub(super) fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result
     })
 }
 
-/// The absolute path of the store's file; symbolic links are followed, so that two names of one file
-/// have one lock.
+/// The absolute path of the store's file; symbolic links are followed, so that two names of one file have one lock, and one that leads
+/// nowhere is refused: a store in its place would be another one than that which it leads to. What is no file is not ours.
 fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     let name = match path.file_name() {
         Some(name) if name != ":memory:" => name,
@@ -283,7 +283,20 @@ fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
         }
     };
     if let Ok(whole) = path.canonicalize() {
-        return Ok(whole);
+        return match whole.metadata() {
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+                Err(StoreError::NotOurs { path: whole, found: "no regular file".to_owned() })
+            }
+            _ => Ok(whole),
+        };
+    }
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(StoreError::CannotOpen {
+            path: path.to_owned(),
+            doing: "follow",
+            remedy: "it is a symbolic link to a file that is not there: see that its volume is mounted, or remove the link",
+            source: Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        });
     }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -339,7 +352,8 @@ fn create(path: &Path, durability: Durability) -> Result<(), StoreError> {
         remedy: "check that its directory may be written and its disk has room",
         source: Arc::new(source),
     };
-    let draft = beside(path, ".new");
+    // A name that nobody else gives to a file, as what is left of an earlier one is removed.
+    let draft = beside(path, ".ipa-draft");
     for ending in ["", "-journal", "-wal", "-shm"] {
         match std::fs::remove_file(beside(&draft, ending)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -361,6 +375,10 @@ fn create(path: &Path, durability: Durability) -> Result<(), StoreError> {
     };
     let mode = prepare().map_err(|error| opening(&draft, error))?;
     check_wal(path, &mode)?;
+    if let Ok(empty) = path.metadata() {
+        // An empty file that was prepared is replaced: whom it may be read by stays.
+        std::fs::set_permissions(&draft, empty.permissions()).map_err(failed)?;
+    }
     std::fs::rename(&draft, path).map_err(failed)?;
     sync_directory(path).map_err(failed)
 }
@@ -481,7 +499,7 @@ pub(super) fn walk_log(path: &Path) -> Result<Log, StoreError> {
     let log = beside(path, "-wal");
     log::walk(&log).map_err(|source| StoreError::CannotOpen {
         path: log.clone(),
-        doing: "read",
+        doing: "look through",
         remedy: "check its permissions and those of its directory",
         source: Arc::new(source),
     })

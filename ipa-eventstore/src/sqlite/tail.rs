@@ -1,6 +1,7 @@
 //! What a subscription to an SQLite store reads from, and what wakes the subscriptions of a store
 //! that another process writes to.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -65,6 +66,8 @@ impl SqliteTail {
 #[async_trait]
 impl Tail for SqliteTail {
     async fn next_page(&mut self) -> Result<Page, StoreError> {
+        // Before the read, which is then behind the first look.
+        follow(&self.inner);
         let path = self.inner.path.clone();
         let types = self.types.clone();
         let mut range = self.range.clone();
@@ -102,11 +105,33 @@ impl Tail for SqliteTail {
     }
 }
 
+/// Has somebody look for another process's commits, if nobody does and the store is open for reading only.
+fn follow(inner: &Arc<Inner>) {
+    let follows = || inner.following.swap(true, Ordering::Relaxed);
+    if inner.writer.is_none() && !inner.readers.is_closed() && !follows() {
+        tokio::spawn(follow_other_process(Follows(Arc::downgrade(inner))));
+    }
+}
+
+/// Whoever looks for another process's commits. It ends with the runtime that it is on: those who wait on another one are woken, and the
+/// first of them follows instead.
+struct Follows(Weak<Inner>);
+
+impl Drop for Follows {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.following.store(false, Ordering::Relaxed);
+            inner.wakeups.wake_everyone();
+        }
+    }
+}
+
 /// Wakes the subscriptions of a store that is open for reading whenever its writer has committed.
 ///
 /// No process can be woken by another's commit, so this looks every so often at SQLite's
 /// `data_version`, which changes on a connection when another one has written.
-pub(super) async fn follow_other_process(store: Weak<Inner>) {
+async fn follow_other_process(follows: Follows) {
+    let store = &follows.0;
     let mut connection: Option<Connection> = None;
     let mut seen: Option<i64> = None;
     loop {

@@ -19,7 +19,7 @@ use tracing::{Span, debug, debug_span, warn};
 use super::SqliteOptions;
 use super::errors::{AtPath, Finding, running};
 use super::group::{self, Failure, Outcome, What, Write};
-use super::lock::WriterLock;
+use super::lock::{WriterLock, beside};
 use super::open::{self, Opened};
 use super::reader::Readers;
 use crate::stats::Counts;
@@ -274,6 +274,16 @@ impl Thread {
         let whole = open::checkpoint(&connection, "TRUNCATE").map_err(at_path)?;
         connection.close().map_err(|(_, error)| at_path(error))?;
         debug!(path = %self.path.display(), whole, "closed an event store");
+        // Unless whoever was in the way has gone meanwhile, and SQLite has carried it over at the close.
+        let log = beside(&self.path, "-wal");
+        if !whole && log.metadata().is_ok_and(|log| log.len() > 0) {
+            let text = format!(
+                "the store is closed and nothing is lost, but somebody still reads an old state of it (a backup, another process), so \
+                 that its log {} could not be carried over: keep it with the store's file until the store is opened again",
+                log.display()
+            );
+            return Err(StoreError::Unavailable(Arc::new(Finding(text))));
+        }
         Ok(())
     }
 }

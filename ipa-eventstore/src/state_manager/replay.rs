@@ -5,8 +5,10 @@
 //! events after it belong to this state. Versions cannot tell: a stream that was deleted and created again has the
 //! same ones.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use ipa_supervisor::ExitReason;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::{Aggregate, Versioned};
@@ -103,7 +105,9 @@ impl Replay<'_> {
             );
             return Ok(None);
         }
-        match from_snapshot(stream, &snapshot) {
+        // A panic there is no reason to do without the events.
+        let made = catch_unwind(AssertUnwindSafe(|| from_snapshot(stream, &snapshot)));
+        match made.unwrap_or_else(|payload| Err(ExitReason::panicked(payload).to_string().into())) {
             Ok(state) => Ok(Some(state)),
             Err(error) => {
                 tracing::warn!(
@@ -128,6 +132,9 @@ fn from_snapshot<A: Aggregate>(
     stream: &StreamId,
     snapshot: &Snapshot,
 ) -> Result<Versioned<A>, ipa_supervisor::BoxError> {
+    if snapshot.version == 0 {
+        return Err("it is of no event, so there is none to know its stream by".into());
+    }
     let Data { position, state } = snapshot.data.decode()?;
     Ok(Versioned::at(snapshot.version, position, A::from_snapshot(stream, &state)?))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -10,8 +11,8 @@ use super::error::ExportError;
 use super::format::{EndLine, EventLine, FORMAT, FORMAT_VERSION, Header, Line, SnapshotLine, StreamLine};
 use crate::rules::PAGE;
 use crate::{
-    EventStore, ListStreams, Position, Progress, ReadAll, RecordedEvent, Snapshot, StoreError, StreamId,
-    StreamType,
+    EventStore, ListStreams, Position, Progress, ReadAll, ReadStream, RecordedEvent, Snapshot, StoreError,
+    StreamId, StreamType,
 };
 
 /// Writes a store, or some of its streams, as [lines](super).
@@ -44,6 +45,8 @@ pub struct Exported {
 struct Stream {
     stream_type: StreamType,
     created_at: SystemTime,
+    /// When it was listed.
+    version: u64,
     /// The last version that was written; `None` if its line was not yet.
     written: Option<u64>,
 }
@@ -71,8 +74,8 @@ impl<'a> Export<'a> {
     ///
     /// # Errors
     ///
-    /// [`StreamNotFound`](StoreError::StreamNotFound) for a stream that is named and does not exist,
-    /// whatever reading the store gives, and what writing gives.
+    /// [`StreamNotFound`](StoreError::StreamNotFound) for a stream that is named and does not exist, whatever reading the store gives
+    /// (an event that is missing is [`Damaged`](StoreError::Damaged)), and what writing gives.
     ///
     /// # Cancel safety
     ///
@@ -85,6 +88,9 @@ impl<'a> Export<'a> {
         // The order matters: a stream that has events up to this position is in the list, or is deleted.
         let last = self.store.read_all(ReadAll::new().backward().max_count(1)).await?;
         let last = last.last().map(|event| event.position);
+        for stream in &self.streams {
+            self.store.stream_info(stream).await?;
+        }
         let (mut streams, total) = self.list().await?;
 
         line(&mut out, &Header { format: FORMAT.into(), version: FORMAT_VERSION })?;
@@ -98,15 +104,28 @@ impl<'a> Export<'a> {
             let Some(newest) = page.last() else { break };
             after = newest.position;
             for event in page.into_iter().filter(|event| last.is_some_and(|last| event.position <= last)) {
+                let due = streams.get(&event.stream).map(|stream| stream.written.unwrap_or(0) + 1);
+                if let Some(due) = due.filter(|due| *due != event.version) {
+                    return Err(self.missing(&event.stream, due).await.into());
+                }
                 write_event(&mut out, &mut streams, event, &mut end)?;
             }
             progress(Progress::new("events", end.events, total));
+        }
+        for (id, stream) in &streams {
+            self.look_behind(id, stream, last).await?;
         }
         for (id, stream) in streams.iter_mut().filter(|(_, stream)| stream.written.is_none()) {
             write_stream(&mut out, id, stream, &mut end)?;
         }
         let mut deleted_meanwhile = 0;
+        let (now, _) = self.list().await?;
         for (id, stream) in streams {
+            // Or deleted and created again.
+            if now.get(&id).is_none_or(|now| now.created_at != stream.created_at) {
+                deleted_meanwhile += 1;
+                continue;
+            }
             match self.snapshot(&id, &stream).await {
                 Ok(Some(snapshot)) => {
                     line(&mut out, &Line::Snapshot(SnapshotLine::new(id, snapshot)))?;
@@ -121,6 +140,41 @@ impl<'a> Export<'a> {
         out.flush()?;
         let EndLine { streams, events, snapshots } = end;
         Ok(Exported { streams, events, snapshots, deleted_meanwhile })
+    }
+
+    /// Why an event of a stream was not among those of the whole store.
+    async fn missing(&self, id: &StreamId, version: u64) -> StoreError {
+        let read = ReadStream::new().after(version - 1).max_count(1);
+        match self.store.read_stream(id, read).await {
+            Err(error) => error,
+            Ok(_) => {
+                let text = format!(
+                    "the store has event {version} of stream {id}, and has left it out of its events"
+                );
+                StoreError::Unavailable(Arc::new(std::io::Error::other(text)))
+            }
+        }
+    }
+
+    /// Looks whether the events that the stream had when it was listed, and that were not exported, came after `last`.
+    async fn look_behind(
+        &self,
+        id: &StreamId,
+        stream: &Stream,
+        last: Option<Position>,
+    ) -> Result<(), StoreError> {
+        let written = stream.written.unwrap_or(0);
+        if written >= stream.version {
+            return Ok(());
+        }
+        match self.store.read_stream(id, ReadStream::new().after(written).max_count(1)).await {
+            Ok(next) if next.iter().any(|event| Some(event.position) <= last) => {
+                Err(self.missing(id, written + 1).await)
+            }
+            // Deleted meanwhile.
+            Ok(_) | Err(StoreError::StreamNotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The stream's snapshot, if it is of what was exported.
@@ -138,9 +192,6 @@ impl<'a> Export<'a> {
 
     /// The streams that are asked for, and how many events they have together.
     async fn list(&self) -> Result<(BTreeMap<StreamId, Stream>, u64), StoreError> {
-        for stream in &self.streams {
-            self.store.stream_info(stream).await?;
-        }
         let named: HashSet<&StreamId> = self.streams.iter().collect();
         let mut streams = BTreeMap::new();
         let mut total = 0;
@@ -154,8 +205,8 @@ impl<'a> Export<'a> {
             list = list.after(last.id.clone());
             for info in page.into_iter().filter(|info| named.is_empty() || named.contains(&info.id)) {
                 total += info.version;
-                let (stream_type, created_at) = (info.stream_type, info.created_at);
-                streams.insert(info.id, Stream { stream_type, created_at, written: None });
+                let (stream_type, created_at, version) = (info.stream_type, info.created_at, info.version);
+                streams.insert(info.id, Stream { stream_type, created_at, version, written: None });
             }
         }
     }

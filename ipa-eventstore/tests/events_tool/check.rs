@@ -1,9 +1,12 @@
 //! `check`: each kind of damage is found, named, and nothing else is.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use ipa_eventstore::{EventStore, Expected, Snapshot};
 use serde_json::json;
 
-use crate::tool::{Place, events, id, lines, stream};
+use crate::tool::{Place, Ran, events, id, lines, stream};
 
 async fn store() -> Place {
     let place = Place::with(&[("a", 5), ("b", 3)]).await;
@@ -21,6 +24,33 @@ async fn a_sound_store() {
     let found = &place.json(&["check", "events.db"])[0];
     assert_eq!((&found["sound"], &found["report"]["findings"]), (&json!(true), &json!([])));
     assert_eq!(found["report"]["events"], 8);
+}
+
+/// Whether a store is sound does not depend on whether anybody reads on.
+#[tokio::test]
+async fn the_verdict_stands_though_nobody_reads_it() {
+    let place = store().await;
+    let code = |words: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        place.command(words).stdout(writer).status().unwrap().code()
+    };
+    let both = || [code(&["check", "events.db"]), code(&["check", "events.db", "--json"])];
+    assert_eq!(both(), [Some(0); 2]);
+    place.raw().execute_batch("DELETE FROM events WHERE version = 5").unwrap();
+    assert_eq!(both(), [Some(1); 2]);
+}
+
+/// A path that is not UTF-8 has no text of its own, and is shown as near as can be.
+#[tokio::test]
+async fn a_path_that_is_no_text_is_shown_in_json() {
+    let place = store().await;
+    let odd = || OsStr::from_bytes(b"odd\xff.db");
+    for verb in [["backup", "events.db"].as_slice(), &["check"]] {
+        let ran = Ran::from(place.command(verb).args([odd(), OsStr::new("--json")]).output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert!(lines(&ran.stdout)[0].to_string().contains("odd\u{fffd}.db"), "{ran:?}");
+    }
 }
 
 /// A statement that damages a store, and each finding's area, stream, version, and a part of its message.

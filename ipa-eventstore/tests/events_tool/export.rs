@@ -1,7 +1,9 @@
 //! `export`: every field, in the order of positions, to the byte.
 
+use ipa_eventstore::transfer::Export;
 use ipa_eventstore::{EventStore, Expected, Json, NewEvent, Snapshot, StreamType};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::tool::{Place, events, id, lines, stream};
 
@@ -113,4 +115,43 @@ async fn nothing_is_replaced() {
     assert!(error.contains("export.jsonl exists"), "{error}");
     assert_eq!(place.text("export.jsonl"), "something else");
     place.fails(&["export", "events.db", "missing/export.jsonl"], 5);
+}
+
+/// An event that is missing ends an export, as it does a read: what was exported would not be what the store had.
+#[tokio::test]
+async fn a_missing_event_is_damage() {
+    for (damage, missing) in [
+        ("DELETE FROM events WHERE version = 1 AND stream = 2", "found version 2 where 1 is due"),
+        ("DELETE FROM events WHERE version = 3 AND stream = 2", "found version 4 where 3 is due"),
+        ("DELETE FROM events WHERE version = 5", "the stream is at version 5, but 5 is missing"),
+    ] {
+        let place = store().await;
+        place.raw().execute_batch(damage).unwrap();
+        let error = place.fails(&["export", "events.db", "export.jsonl"], 1);
+        assert!(
+            error.contains("damaged at stream a, version") && error.contains(missing),
+            "{damage}: {error}"
+        );
+    }
+}
+
+/// A stream that is created again meanwhile is another one, whether it had a snapshot or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_created_again_meanwhile_counts_as_deleted() {
+    let place = Place::with(&[("a", 1500), ("b", 1)]).await;
+    let store = place.open().await;
+    let (kind, mut again) = (StreamType::new("task").unwrap(), true);
+    let export = Export::new(&store).run(std::io::sink(), |_| {
+        if std::mem::take(&mut again) {
+            tokio::task::block_in_place(|| {
+                Handle::current().block_on(async {
+                    store.delete_stream(&id("a")).await.unwrap();
+                    store.start_stream(&kind, Some(id("a")), events(2)).await.unwrap();
+                });
+            });
+        }
+    });
+    let exported = export.await.unwrap();
+    assert_eq!((exported.streams, exported.events, exported.deleted_meanwhile), (2, 1001, 1));
+    store.close().await.unwrap();
 }

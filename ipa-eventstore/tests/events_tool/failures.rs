@@ -120,3 +120,22 @@ async fn a_broken_pipe_is_a_quiet_end() {
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words:?}");
     }
 }
+
+/// What is quoted of a file or of the command line moves no cursor.
+#[tokio::test]
+async fn errors_are_plain_text() {
+    let place = Place::with(&[("a", 1)]).await;
+    let error = place.fails(&["cat", "events.db", "x\u{1b}[31m"], 4);
+    assert!(error.contains("no stream x\\u{1b}[31m"), "{error}");
+}
+
+/// A log that cannot be read is not a store that is not there.
+#[tokio::test]
+async fn a_log_that_cannot_be_read() {
+    let place = Place::with(&[("a", 1)]).await;
+    place.ok(&["export", "events.db", "in.jsonl"]);
+    std::fs::create_dir(place.beside("events.db-wal")).unwrap();
+    let error = place.fails(&["import", "events.db", "in.jsonl"], 3);
+    assert!(error.contains("cannot look through") && error.contains("events.db-wal"), "{error}");
+    assert!(!error.contains("there is no event store"), "{error}");
+}

@@ -120,7 +120,9 @@ impl<const S: u32> Aggregate for Counter<S> {
     }
 
     fn from_snapshot(_stream: &StreamId, state: &Json) -> Result<Self, BoxError> {
-        Ok(state.decode()?)
+        let state: Self = state.decode()?;
+        assert!(state.sum != u64::MAX, "half done");
+        Ok(state)
     }
 }
 

@@ -81,7 +81,18 @@ async fn a_snapshot_that_is_not_understood_is_ignored() {
     let wrong =
         Json::of(&serde_json::json!({"position": Position::from_parts(0, 0, 2), "state": state})).unwrap();
     let strange = Json::of("strange").unwrap();
-    for snapshot in [Snapshot::new(2, 9, wrong), Snapshot::new(2, 1, strange)] {
+    // It panics when it is made from this.
+    let state = Counter::<1> { sum: u64::MAX, events: 2 };
+    let panics =
+        Json::of(&serde_json::json!({"position": Position::from_parts(0, 0, 2), "state": state})).unwrap();
+    let snapshots = [
+        Snapshot::new(2, 9, wrong.clone()),
+        Snapshot::new(2, 1, strange),
+        Snapshot::new(2, 1, panics),
+        // There is no event by which it could be known to be of this stream.
+        Snapshot::new(0, 1, wrong),
+    ];
+    for snapshot in snapshots {
         let store = Scripted::default();
         create(&store, &[1, 2, 3]).await;
         store.inner.save_snapshot(&stream(), snapshot).await.unwrap();

@@ -3,6 +3,7 @@
 mod files;
 mod fixtures;
 mod log;
+mod paths;
 mod read_only;
 mod telemetry;
 mod writer;

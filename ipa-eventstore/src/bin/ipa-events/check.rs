@@ -18,16 +18,24 @@ pub async fn run(Store { store: path }: Store, json: bool) -> Result<ExitCode, F
     let report = SqliteEventStore::check_with(&path, move |progress| shown.show(progress)).await;
     bar.clear();
     let report = report.map_err(|error| Failure::of_store(&path, &error))?;
+    match show(&report, json) {
+        // Whoever read it may have seen enough; what was found does not depend on that.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ if report.is_sound() => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::from(DAMAGE)),
+    }
+}
+
+fn show(report: &CheckReport, json: bool) -> io::Result<()> {
     let mut out = stdout();
     if json {
         let sound = report.is_sound();
-        let report = serde_json::to_value(&report).map_err(io::Error::from)?;
+        let report = serde_json::to_value(report)?;
         text::json_line(&mut out, &json!({ "sound": sound, "report": report }))?;
     } else {
-        print(&mut out, &report)?;
+        print(&mut out, report)?;
     }
-    out.flush()?;
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGE) })
+    out.flush()
 }
 
 fn print(out: &mut impl Write, report: &CheckReport) -> io::Result<()> {

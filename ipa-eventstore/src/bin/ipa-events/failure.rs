@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use ipa_eventstore::StoreError;
 use ipa_eventstore::transfer::{ExportError, ImportError};
 
+use crate::text::plain;
+
 pub const DAMAGE: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const STORE: u8 = 3;
@@ -33,6 +35,8 @@ impl Failure {
     /// Says what went wrong, and gives the exit code.
     pub fn report(self) -> ExitCode {
         if let Some(message) = self.message {
+            // It may quote what is in a file. On one line as it is.
+            let message = plain(&message);
             // Nobody is left to be told if this cannot be written.
             let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {message}\n"));
         }

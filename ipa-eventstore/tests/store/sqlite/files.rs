@@ -407,8 +407,8 @@ async fn a_log_without_its_store_is_refused() {
 #[tokio::test]
 async fn a_creation_that_was_cut_short_is_begun_again() {
     let place = Place::new();
-    std::fs::write(place.beside("events.db.new"), "half a store").unwrap();
-    std::fs::write(place.beside("events.db.new-journal"), "and its journal").unwrap();
+    std::fs::write(place.beside("events.db.ipa-draft"), "half a store").unwrap();
+    std::fs::write(place.beside("events.db.ipa-draft-journal"), "and its journal").unwrap();
     let store = place.open().await;
     store.close().await.unwrap();
     assert_eq!(place.files(), ["events.db", "events.db.lock"]);

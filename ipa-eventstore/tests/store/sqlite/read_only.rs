@@ -1,5 +1,8 @@
 //! A store opened for reading beside its writer.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use ipa_eventstore::{EventStore, Expected, Position, ReadAll, SqliteEventStore, StoreError, Subscribe};
 
 use super::{Place, shared};
@@ -51,6 +54,37 @@ async fn follows_the_writer() {
     reader.close().await.unwrap();
     assert!(all.next().await.is_none());
     writer.close().await.unwrap();
+}
+
+/// Whoever looks for commits ends with its runtime; a subscription that waits on another one follows all the same.
+#[test]
+fn follows_on_another_runtime_when_one_is_gone() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let place = Place::new();
+    let (writer, a) = second.block_on(async {
+        let writer = place.open().await;
+        let a = stream(&shared(&writer), "a", 1).await;
+        (writer, a)
+    });
+    let reader = first.block_on(async {
+        let reader = SqliteEventStore::open_read_only(place.path()).await.unwrap();
+        let mut events = reader.subscribe(Subscribe::stream(&a, 0)).await.unwrap();
+        assert_eq!(next(&mut events).await.version, 1);
+        reader
+    });
+    second.block_on(async {
+        let mut waits = reader.subscribe(Subscribe::stream(&a, 0)).await.unwrap();
+        assert_eq!(next(&mut waits).await.version, 1);
+        let mut wait = Box::pin(next(&mut waits));
+        assert!(poll_fn(|task| Poll::Ready(wait.as_mut().poll(task).is_pending())).await);
+        std::thread::spawn(|| drop(first)).join().unwrap();
+        writer.append(&a, Expected::Any, events(1)).await.unwrap();
+        assert_eq!(wait.await.version, 2);
+        reader.close().await.unwrap();
+        writer.close().await.unwrap();
+    });
 }
 
 /// Where there is no store, reading does not make one.
