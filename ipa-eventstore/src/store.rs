@@ -19,7 +19,7 @@ use crate::{
 ///   rise strictly over the whole store and are never used twice, not even after a delete.
 /// - **A retry is safe.** An append whose event ids are all stored in its stream, side by side and
 ///   in its order, is answered with the first result, marked as a [duplicate](Appended::duplicate).
-///   The ids are looked at before existence and expected version.
+///   The ids are looked at before existence and expected version, and nothing but the ids: an id stands for one event.
 /// - **Order of publication is order of commit**; see [`Subscription`].
 ///
 /// # Cancel safety
@@ -71,7 +71,7 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](StoreError::Invalid) for a position that another store gave;
+    /// [`Invalid`](StoreError::Invalid) for a position that a store of another kind gave;
     /// [`Damaged`](StoreError::Damaged) if an event cannot be decoded.
     async fn read_all(&self, read: ReadAll) -> Result<Vec<RecordedEvent>, StoreError>;
 
@@ -80,7 +80,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StreamNotFound`](StoreError::StreamNotFound) for a stream that does not exist;
-    /// [`Invalid`](StoreError::Invalid) for a position that another store gave.
+    /// [`Invalid`](StoreError::Invalid) for a position that a store of another kind gave.
     async fn subscribe(&self, from: Subscribe) -> Result<Subscription, StoreError>;
 
     /// Type, version and times of a stream.

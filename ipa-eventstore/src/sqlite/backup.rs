@@ -45,6 +45,9 @@ impl SqliteEventStore {
     /// gets its name, so a file of that name is a whole backup. An existing target is never
     /// replaced.
     ///
+    /// A backup that takes the store's place gives positions again that the store gave after the backup was made: whoever has kept
+    /// one (a projection, a subscriber) must not go on from there, but from one that the backup has an event at.
+    ///
     /// ```
     /// # tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(async {
     /// # let directory = tempfile::tempdir().unwrap();

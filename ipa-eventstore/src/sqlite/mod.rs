@@ -60,7 +60,8 @@ use writer::Writer;
 /// One process writes to a store at a time: a lock file beside it (`<path>.lock`) refuses a second.
 /// Any number may read beside it, with [`open_read_only`](Self::open_read_only).
 ///
-/// The store needs a tokio runtime: reads run on its blocking pool. Writes run on a thread of the
+/// The store needs a tokio runtime: reads run on its blocking pool. Where several runtimes share a store, a read may run on the pool of
+/// another one that reads, and wait for that: a pool must not be filled for long with work that waits for reads. Writes run on a thread of the
 /// store's own, which tokio's paused clock does not wait for: under a paused clock use
 /// [`InMemoryEventStore`](crate::InMemoryEventStore).
 ///
@@ -210,13 +211,14 @@ impl SqliteEventStore {
     }
 
     /// Closes the store for every handle: writes that were accepted are still committed and
-    /// answered, subscriptions end, every further call is answered with [`StoreError::Closed`].
-    /// Returns when the file is closed and may be opened again. Closing twice is no error.
+    /// answered, subscriptions end, every further call is answered with [`StoreError::Closed`] (a write to a store that is open for
+    /// reading with [`ReadOnly`](StoreError::ReadOnly) as before). Returns when the file is closed and may be opened again. Closing twice is
+    /// no error. A backup that is under way goes on.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](StoreError::Unavailable) if the log could not be carried over or the file
-    /// not be closed. What was acknowledged is stored all the same.
+    /// [`Unavailable`](StoreError::Unavailable) if the file could not be closed, or the log not be carried over because somebody still
+    /// reads. What was acknowledged is stored all the same, in the file and its `-wal` together; the next open carries it over.
     ///
     /// # Cancel safety
     ///
