@@ -264,3 +264,49 @@ async fn a_store_with_a_writer_is_refused() {
     stream(&writer, "b", 1).await;
     writer.close().await.unwrap();
 }
+
+/// Linux says whether a process listens for a signal.
+#[cfg(target_os = "linux")]
+mod interrupted {
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use crate::tool::Place;
+
+    /// Ctrl-C while the input has nothing to say: at its beginning, between two lines, and where nobody has come to write to a pipe yet.
+    #[test]
+    fn an_interrupt_is_heard_while_nothing_comes() {
+        let place = Place::new();
+        assert!(Command::new("mkfifo").arg(place.beside("pipe")).status().unwrap().success());
+        let header = r#"{"format": "ipa-events", "version": 1}"#;
+        for (input, begins) in [("-", ""), ("-", &*format!("{header}\n")), ("pipe", "")] {
+            let mut child = place
+                .command(&["import", "events.db", input])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut held = child.stdin.take().unwrap();
+            held.write_all(begins.as_bytes()).unwrap();
+            let pid = Pid::from_child(&child);
+            // Until it listens, an interrupt ends it all the same, but by the signal.
+            while !listens(&child) {
+                std::thread::yield_now();
+            }
+            kill_process(pid, Signal::INT).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(130), "{input} {begins:?}: {output:?}");
+            assert!(String::from_utf8(output.stderr).unwrap().contains("interrupted: run the import again"));
+            drop(held);
+        }
+    }
+
+    /// Whether a process has a handler of its own for SIGINT. Nothing but the system says so before it has read anything.
+    fn listens(child: &Child) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (Signal::INT.as_raw() - 1)) != 0
+    }
+}

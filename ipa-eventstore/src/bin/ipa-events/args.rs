@@ -65,7 +65,6 @@ pub enum Verb {
     /// Events keep their ids and versions; the store gives them new positions and times (the old ones
     /// stay in the export, for information). What is there already is skipped, so an import that was
     /// interrupted is finished by running it again. The store must have no other writer meanwhile.
-    /// While it waits for input that does not come, it takes a second Ctrl-C to end it.
     #[command(verbatim_doc_comment)]
     Import(Import),
 }

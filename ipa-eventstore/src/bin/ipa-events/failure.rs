@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use ipa_eventstore::StoreError;
 use ipa_eventstore::transfer::{ExportError, ImportError};
 
+use crate::input::BrokenOff;
 use crate::text::plain;
 
 pub const DAMAGE: u8 = 1;
@@ -102,8 +103,13 @@ impl Failure {
                 let message = inner.message.unwrap_or_default();
                 Self::new(inner.code, format!("{file}: line {line}: the store cannot take it: {message}"))
             }
+            ImportError::Read { source, .. } if BrokenOff::is(source) => Self::interrupted_import(),
             error => Self::new(FILE, format!("{file}: {}", chain(error))),
         }
+    }
+
+    pub fn interrupted_import() -> Self {
+        Self::new(INTERRUPTED, "interrupted: run the import again to go on")
     }
 }
 

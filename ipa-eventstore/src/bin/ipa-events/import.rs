@@ -1,7 +1,7 @@
 //! `import`: the events of an export, appended to a store. The one verb that writes.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,15 +10,20 @@ use ipa_eventstore::{Durability, InMemoryEventStore, SqliteEventStore, SqliteOpt
 
 use crate::args::Import;
 use crate::bar::Bar;
-use crate::failure::{FILE, Failure, INTERRUPTED, is_stdio};
+use crate::failure::{FILE, Failure, is_stdio};
+use crate::input::{BreakOff, Input};
 use crate::interrupt::Interrupt;
 use crate::{reading, stdout, text};
 
 pub async fn run(args: Import, json: bool) -> Result<ExitCode, Failure> {
     let (path, file) = (&args.store, &args.file);
-    let interrupt = Interrupt::listen()?;
+    let break_off = BreakOff::default();
+    let interrupt = Interrupt::listen_and({
+        let break_off = break_off.clone();
+        move || break_off.now()
+    })?;
     // Before the store: without an input, none is made.
-    let (input, bar) = open(file)?;
+    let (input, bar) = open(file, &break_off)?;
     let lines = Lines::new(input).map_err(|error| Failure::of_import(path, file, &error))?;
     let done = if !args.dry_run {
         into_store(lines, interrupt, &bar, &args).await?
@@ -44,7 +49,7 @@ pub async fn run(args: Import, json: bool) -> Result<ExitCode, Failure> {
 /// Does not sync each append by itself, where many small ones take turns: what a power loss takes away, the
 /// next import of the same file brings back. In the end all of it is on disk before anything is said.
 async fn into_store(
-    lines: Lines<Input>,
+    lines: Lines<BufReader<Input>>,
     interrupt: Interrupt,
     bar: &Bar,
     args: &Import,
@@ -67,22 +72,26 @@ async fn into_store(
     Ok(done)
 }
 
-type Input = Box<dyn BufRead>;
-
-fn open(file: &Path) -> Result<(Input, Bar), Failure> {
+fn open(file: &Path, break_off: &BreakOff) -> Result<(BufReader<Input>, Bar), Failure> {
     if is_stdio(file) {
-        return Ok((Box::new(BufReader::new(io::stdin())), Bar::new()));
+        return Ok((Input::read(|| Ok(io::stdin()), break_off), Bar::new()));
     }
     let cannot = |error| Failure::new(FILE, format!("cannot read {}: {error}", file.display()));
+    let found = file.metadata().map_err(cannot)?;
+    if !found.is_file() {
+        // A pipe, to which nobody may have come to write yet.
+        let file = file.to_owned();
+        return Ok((Input::read(|| File::open(file), break_off), Bar::new()));
+    }
     let input = File::open(file).map_err(cannot)?;
-    let bar = Bar::of_bytes(input.metadata().map_err(cannot)?.len());
+    let bar = Bar::of_bytes(found.len());
     let input = bar.inner().wrap_read(input);
-    Ok((Box::new(BufReader::with_capacity(1 << 20, input)), bar))
+    Ok((Input::read(|| Ok(input), break_off), bar))
 }
 
 async fn import(
     mut import: transfer::Import<'_>,
-    lines: Lines<Input>,
+    lines: Lines<BufReader<Input>>,
     interrupt: Interrupt,
     bar: &Bar,
     args: &Import,
@@ -98,7 +107,7 @@ async fn import(
         }
         None => {
             note(&done, args.dry_run);
-            Err(Failure::new(INTERRUPTED, "interrupted: run the import again to go on"))
+            Err(Failure::interrupted_import())
         }
     }
 }

@@ -11,16 +11,20 @@ use crate::failure::{Failure, INTERRUPTED, STORE};
 pub struct Interrupt(oneshot::Receiver<()>);
 
 impl Interrupt {
-    /// Listens from here on. A second interrupt ends the process at once, also when a verb is blocked in
-    /// reading its input.
+    /// Listens from here on. A second interrupt ends the process at once.
     pub fn listen() -> Result<Self, Failure> {
+        Self::listen_and(|| {})
+    }
+
+    /// The same for a verb that may block its thread: this lets it go on.
+    pub fn listen_and(let_go_on: impl FnOnce() + Send + 'static) -> Result<Self, Failure> {
         let cannot = |error| Failure::new(STORE, format!("cannot listen for Ctrl-C: {error}"));
         let mut interrupts = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminates = signal(SignalKind::terminate()).map_err(cannot)?;
         let (tell, told) = oneshot::channel();
         // On another thread than the verb, which may block its own.
         tokio::spawn(async move {
-            let mut tell = Some(tell);
+            let mut tell = Some((tell, let_go_on));
             loop {
                 tokio::select! {
                     Some(()) = interrupts.recv() => {}
@@ -29,7 +33,10 @@ impl Interrupt {
                 }
                 match tell.take() {
                     // Nobody waits if the verb has ended: then what is left is quick.
-                    Some(tell) => drop(tell.send(())),
+                    Some((tell, let_go_on)) => {
+                        let _ = tell.send(());
+                        let_go_on();
+                    }
                     None => process::exit(i32::from(INTERRUPTED)),
                 }
             }

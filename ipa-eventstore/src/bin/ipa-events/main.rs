@@ -12,6 +12,7 @@ mod check;
 mod export;
 mod failure;
 mod import;
+mod input;
 mod interrupt;
 mod ls;
 mod stat;
