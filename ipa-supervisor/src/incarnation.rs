@@ -140,7 +140,12 @@ impl Body {
         // Others hold it, tasks that it has spawned perhaps. If they still do after this, it ends when the last of them lets go, wherever that
         // is. How it has ended is said, and stands.
         control.task_ended(end);
-        hold.let_go().then(|| control.ended_here(End::Exited(ExitReason::Killed)))?
+        if hold.let_go() {
+            return control.ended_here(End::Exited(ExitReason::Killed));
+        }
+        // For whoever wonders why it is still listed as running.
+        tracing::debug!(child = %control.child, "child has ended, but its lease is held: it counts as running until that is let go");
+        None
     }
 
     /// Enters the child in the directory and makes its value.

@@ -18,9 +18,15 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Writes down the warnings and errors of this crate.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+/// Writes down what this crate says, down to this level: warnings and errors, by default.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>, Level);
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self(Arc::default(), Level::WARN)
+    }
+}
 
 struct Text(String);
 
@@ -32,7 +38,7 @@ impl Visit for Text {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target().starts_with("ipa_supervisor")
+        *metadata.level() <= self.1 && metadata.target().starts_with("ipa_supervisor")
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -70,6 +76,28 @@ async fn a_stuck_child_is_in_the_log() {
         "ERROR message=child was killed but has not ended; it keeps its place until it does child=a#1";
     let ended = "WARN message=stuck child has ended at last child=a#1";
     assert_eq!(*lines.0.lock().unwrap(), [killed, ended]);
+}
+
+/// A child that has ended but for its lease is listed as running: why, the log says.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_held_is_in_the_log() {
+    let lines = Lines(Arc::default(), Level::DEBUG);
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (send, mut leases) = mpsc::unbounded_channel();
+    let spec = ChildSpec::task("a", move |cx| {
+        let _ = send.send(cx.lease());
+        async {}
+    });
+    let supervisor = Supervisor::builder().child(spec.restart(Restart::Transient)).start().await.unwrap();
+    let lease = leases.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+    let held = "DEBUG message=child has ended, but its lease is held: it counts as running until that is let go child=a#1";
+    let said = std::mem::take(&mut *lines.0.lock().unwrap());
+    assert_eq!(said, ["DEBUG message=child started child=a#1", held]);
+    drop(lease);
+    assert_eq!(supervisor.count_children().await.unwrap().active, 0);
+    assert_eq!(*lines.0.lock().unwrap(), ["DEBUG message=child ended child=a#1 reason=normal"]);
 }
 
 /// Is done at once, but for its `terminate`.

@@ -107,7 +107,7 @@ struct Inner {
 
 impl SqliteEventStore {
     /// Opens the store in this file with the default [options](SqliteOptions), creating it where
-    /// there is none. The directory must exist.
+    /// there is none (in a draft beside it, `<path>.ipa-draft`, which is then renamed). The directory must exist.
     ///
     /// # Errors
     ///
