@@ -22,6 +22,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 /// | `Unavailable` | no | retry later |
 /// | `Indeterminate` | unknown | retry with the same event ids |
 /// | `Closed`, `ReadOnly` | no | use an open (writable) store |
+/// | `LogLeft` (of `close`) | yes | keep the log it names beside the store's file |
 /// | `Damaged`, `NotOurs`, `NewerSchema`, `LockedByAnother`, `CannotOpen` | no | an operator's work; the message names the file and the remedy |
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -89,6 +90,16 @@ pub enum StoreError {
     #[error("the event store is closed; open it again")]
     Closed,
 
+    /// The store is closed, and all that was acknowledged is stored; but its log was not carried over into its file, mostly because
+    /// somebody (a backup, another process) was reading an older state. The file alone is not the whole store until it is opened again.
+    #[error(
+        "the event store is closed and whole, but its log {log} is still part of it: keep that beside its file until it is opened again"
+    )]
+    LogLeft {
+        /// The log.
+        log: PathBuf,
+    },
+
     /// The store was opened read-only; nothing was done.
     #[error("{path} was opened read-only; open it with SqliteEventStore::open to write")]
     ReadOnly {
@@ -147,7 +158,7 @@ pub enum StoreError {
         source: Cause,
     },
 
-    /// The file belongs to another program; it was not touched.
+    /// The file belongs to another program, or is none (a pipe, a socket, a device); it was not touched.
     #[error("{path} is not an event store ({found}); it was left as it is: give another path")]
     NotOurs {
         /// The file.

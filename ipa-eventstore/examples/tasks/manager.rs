@@ -9,7 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipa_eventstore::{EventStore, Position, ReadAll, RecordedEvent, StreamType, Subscribe, Subscription};
+use ipa_eventstore::{
+    EventStore, Position, ReadAll, RecordedEvent, StoreError, StreamType, Subscribe, Subscription,
+};
 use ipa_pod::{
     PodEvent, PodEvents, PodEventsError, PodRef, PodRegistry, PodSupervisor, ShutdownPodsError, StartPodError,
 };
@@ -78,9 +80,11 @@ pub async fn run(
         alive: 0,
     };
     let rows = manager.run(args.parallel, interrupt).await;
-    // Even if something went wrong: what was acknowledged is carried over into the store's file.
-    store.close().await?;
-    rows
+    // Even if something went wrong: what was acknowledged is carried over into the store's file. If somebody reads it, the next run does that.
+    match store.close().await {
+        Ok(()) | Err(StoreError::LogLeft { .. }) => rows,
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Manager<'a> {

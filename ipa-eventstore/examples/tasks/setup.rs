@@ -72,7 +72,11 @@ pub async fn prepare(args: &Args, plan: &Plan) -> Result<Ready, Refused> {
         }
         if args.fresh {
             if let Some(store) = opened.take() {
-                store.close().await.map_err(|error| refused(error.into()))?;
+                match store.close().await {
+                    // It goes as well.
+                    Ok(()) | Err(StoreError::LogLeft { .. }) => {}
+                    Err(error) => return Err(refused(error.into())),
+                }
             }
             forget(&args.db, &folders)?;
             known.clear();

@@ -113,10 +113,10 @@ impl SqliteEventStore {
     ///
     /// Nothing is written before all is known to be well.
     /// [`LockedByAnother`](StoreError::LockedByAnother): another writer has it open.
-    /// [`NotOurs`](StoreError::NotOurs): the file is another program's.
+    /// [`NotOurs`](StoreError::NotOurs): the file is another program's, or a pipe, a socket, a device.
     /// [`NewerSchema`](StoreError::NewerSchema): it was written by a newer version of this crate.
     /// [`Damaged`](StoreError::Damaged): the check after an unclean end found damage.
-    /// [`CannotOpen`](StoreError::CannotOpen): directory missing, no permission, no WAL possible.
+    /// [`CannotOpen`](StoreError::CannotOpen): directory missing, no permission, no WAL possible, a link that leads nowhere.
     /// [`Invalid`](StoreError::Invalid): not the path of a file (`:memory:`).
     ///
     /// # Cancel safety
@@ -129,8 +129,8 @@ impl SqliteEventStore {
     /// Opens the store in this file for reading, beside its writer or without one. It takes no lock
     /// and never checkpoints; writes are answered with [`ReadOnly`](StoreError::ReadOnly).
     ///
-    /// Subscriptions see what the writer commits after at most
-    /// [`tail_interval`](SqliteOptions::tail_interval).
+    /// Subscriptions see what the writer commits after at most [`tail_interval`](SqliteOptions::tail_interval), which takes a runtime
+    /// with a timer: the first one on which a subscription is read looks for all of them, until it ends.
     ///
     /// While it is open there are a `-wal` and a `-shm` file beside the store, also if its writer had
     /// closed it: SQLite makes them for every reader, so the directory must be writable where they are
@@ -217,8 +217,9 @@ impl SqliteEventStore {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](StoreError::Unavailable) if the file could not be closed, or the log not be carried over because somebody still
-    /// reads. What was acknowledged is stored all the same, in the file and its `-wal` together; the next open carries it over.
+    /// [`LogLeft`](StoreError::LogLeft) if the log could not be carried over because somebody still reads;
+    /// [`Unavailable`](StoreError::Unavailable) if the file could not be closed. What was acknowledged is stored all the same, in the file and
+    /// its `-wal` together; the next open carries it over.
     ///
     /// # Cancel safety
     ///

@@ -4,7 +4,7 @@
 //! lock, so that a second writer is refused before it touches anything; then a walk over what an
 //! unclean end left of the write-ahead log; then SQLite itself, which takes that up.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -247,7 +247,7 @@ fn record_durability(
 /// [`StoreError::Unavailable`] if another process reads from the log for longer than the busy timeout.
 pub(super) fn empty_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::Unavailable(Arc::new(AtPath::new(path, Arc::new(error))));
-    if checkpoint(connection, "TRUNCATE").map_err(failed)? {
+    if checkpoint(connection, "TRUNCATE").map_err(failed)?.is_done() {
         return Ok(());
     }
     let text = format!("{}: another process holds an old state of it in an open transaction", path.display());
@@ -257,23 +257,47 @@ pub(super) fn empty_log(connection: &Connection, path: &Path) -> Result<(), Stor
 /// After an unclean end: carries over what SQLite took up, so that nothing is written behind it. Its frames may be in the system's
 /// memory alone, if a sync of the process that ended had failed; behind them, not even what is synced from now on would be safe.
 fn begin_log_anew(connection: &Connection) -> rusqlite::Result<()> {
-    if !checkpoint(connection, "TRUNCATE")? {
+    if !checkpoint(connection, "TRUNCATE")?.is_done() {
         warn!("another process reads the event store; its log could not be begun anew");
     }
     Ok(())
 }
 
-/// Carries the log over into the store's file; says whether all of it was.
-pub(super) fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<bool> {
+/// How far the log was carried over into the store's file, as SQLite says.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    /// Somebody was in the way.
+    busy: bool,
+    /// In frames; below zero where there was no looking.
+    in_log: i64,
+    carried: i64,
+}
+
+impl Checkpoint {
+    /// Whether it came to its end: all of the log is in the file, and nobody needs it there.
+    pub(super) fn is_done(&self) -> bool {
+        !self.busy && self.in_log == self.carried
+    }
+
+    /// Whether all of the log is in the file.
+    pub(super) fn is_whole(&self) -> bool {
+        self.in_log >= 0 && self.in_log == self.carried
+    }
+}
+
+/// Carries the log over into the store's file.
+pub(super) fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<Checkpoint> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
         let (busy, in_log, carried): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(busy == 0 && in_log == carried)
+        Ok(Checkpoint { busy: busy != 0, in_log, carried })
     })
 }
 
 /// The absolute path of the store's file; symbolic links are followed, so that two names of one file have one lock, and one that leads
 /// nowhere is refused: a store in its place would be another one than that which it leads to. What is no file is not ours.
 fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+    // Without a slash or a dot at its end, which would have the looks below go past what they are to look at.
+    let path = &path.components().collect::<PathBuf>();
     let name = match path.file_name() {
         Some(name) if name != ":memory:" => name,
         _ => {
@@ -282,21 +306,27 @@ fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
             )));
         }
     };
-    if let Ok(whole) = path.canonicalize() {
-        return match whole.metadata() {
-            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-                Err(StoreError::NotOurs { path: whole, found: "no regular file".to_owned() })
-            }
-            _ => Ok(whole),
-        };
-    }
-    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
-        return Err(StoreError::CannotOpen {
-            path: path.to_owned(),
-            doing: "follow",
-            remedy: "it is a symbolic link to a file that is not there: see that its volume is mounted, or remove the link",
-            source: Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound)),
-        });
+    match path.canonicalize() {
+        Ok(whole) => {
+            return match whole.metadata() {
+                Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+                    Err(StoreError::NotOurs { path: whole, found: "no regular file".to_owned() })
+                }
+                _ => Ok(whole),
+            };
+        }
+        Err(source) if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) => {
+            let remedy = match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "it is a symbolic link to a file that is not there: see that its volume is mounted, remove the link, or create \
+                     the store by the path that it leads to"
+                }
+                _ => "it is a symbolic link: check where it leads to, and the permissions on the way",
+            };
+            let (path, source) = (path.to_owned(), Arc::new(source));
+            return Err(StoreError::CannotOpen { path, doing: "follow", remedy, source });
+        }
+        Err(_) => {}
     }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -376,11 +406,26 @@ fn create(path: &Path, durability: Durability) -> Result<(), StoreError> {
     let mode = prepare().map_err(|error| opening(&draft, error))?;
     check_wal(path, &mode)?;
     if let Ok(empty) = path.metadata() {
-        // An empty file that was prepared is replaced: whom it may be read by stays.
-        std::fs::set_permissions(&draft, empty.permissions()).map_err(failed)?;
+        keep_access(&empty, &draft).map_err(failed)?;
     }
     std::fs::rename(&draft, path).map_err(failed)?;
     sync_directory(path).map_err(failed)
+}
+
+/// An empty file that was prepared is replaced: whose it is, and who may read it, stays. Where it cannot be handed over, it is its maker's alone.
+fn keep_access(empty: &std::fs::Metadata, draft: &Path) -> std::io::Result<()> {
+    let made = draft.metadata()?;
+    let owners = |file: &std::fs::Metadata| (file.uid(), file.gid());
+    let handed_over =
+        owners(empty) == owners(&made) || chown(draft, Some(empty.uid()), Some(empty.gid())).is_ok();
+    let mut permissions = empty.permissions();
+    if !handed_over {
+        permissions.set_mode(permissions.mode() & 0o700);
+    }
+    if permissions != made.permissions() {
+        std::fs::set_permissions(draft, permissions)?;
+    }
+    Ok(())
 }
 
 /// A rename survives a power loss once its directory is synced.

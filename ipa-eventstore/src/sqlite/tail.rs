@@ -66,7 +66,7 @@ impl SqliteTail {
 #[async_trait]
 impl Tail for SqliteTail {
     async fn next_page(&mut self) -> Result<Page, StoreError> {
-        // Before the read, which is then behind the first look.
+        // Its first look wakes in any case, and so for what is committed behind this read.
         follow(&self.inner);
         let path = self.inner.path.clone();
         let types = self.types.clone();
@@ -119,6 +119,10 @@ struct Follows(Weak<Inner>);
 
 impl Drop for Follows {
     fn drop(&mut self) {
+        // A panic, as where there is no timer, would be the next one's as well.
+        if std::thread::panicking() {
+            return;
+        }
         if let Some(inner) = self.0.upgrade() {
             inner.following.store(false, Ordering::Relaxed);
             inner.wakeups.wake_everyone();

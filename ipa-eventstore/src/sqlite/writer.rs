@@ -250,9 +250,9 @@ impl Thread {
     fn checkpoint(&self) {
         if let Some(connection) = &self.connection {
             match open::checkpoint(connection, "PASSIVE") {
-                Ok(whole) => {
+                Ok(checkpoint) => {
                     self.counts.idle_checkpoints.add(1);
-                    debug!(path = %self.path.display(), whole, "idle checkpoint");
+                    debug!(path = %self.path.display(), ?checkpoint, "idle checkpoint");
                 }
                 Err(error) => {
                     warn!(path = %self.path.display(), %error, "an idle checkpoint failed");
@@ -268,23 +268,24 @@ impl Thread {
         self.readers.close();
         self.readers.wait(self.options.busy_timeout);
         let Some(connection) = self.connection.take() else {
-            return Ok(());
+            // A commit has failed, and the store could not be opened again.
+            return self.log_left();
         };
         let at_path = |error| StoreError::Unavailable(Arc::new(AtPath::new(&self.path, Arc::new(error))));
-        let whole = open::checkpoint(&connection, "TRUNCATE").map_err(at_path)?;
+        let checkpoint = open::checkpoint(&connection, "TRUNCATE").map_err(at_path)?;
         connection.close().map_err(|(_, error)| at_path(error))?;
-        debug!(path = %self.path.display(), whole, "closed an event store");
-        // Unless whoever was in the way has gone meanwhile, and SQLite has carried it over at the close.
+        debug!(path = %self.path.display(), ?checkpoint, "closed an event store");
+        // Whoever reads may have kept SQLite from emptying the log, and all of it is in the file.
+        if checkpoint.is_whole() { Ok(()) } else { self.log_left() }
+    }
+
+    /// Whether there is a log still, which SQLite removes when the last connection has carried it over and closes.
+    fn log_left(&self) -> Result<(), StoreError> {
         let log = beside(&self.path, "-wal");
-        if !whole && log.metadata().is_ok_and(|log| log.len() > 0) {
-            let text = format!(
-                "the store is closed and nothing is lost, but somebody still reads an old state of it (a backup, another process), so \
-                 that its log {} could not be carried over: keep it with the store's file until the store is opened again",
-                log.display()
-            );
-            return Err(StoreError::Unavailable(Arc::new(Finding(text))));
+        match log.metadata() {
+            Ok(found) if found.len() > 0 => Err(StoreError::LogLeft { log }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

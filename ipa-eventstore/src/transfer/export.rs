@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -142,16 +143,16 @@ impl<'a> Export<'a> {
         Ok(Exported { streams, events, snapshots, deleted_meanwhile })
     }
 
-    /// Why an event of a stream was not among those of the whole store.
+    /// Why an event of a stream was not among those of the whole store where it is due: as the stream itself says, or else in our words.
     async fn missing(&self, id: &StreamId, version: u64) -> StoreError {
         let read = ReadStream::new().after(version - 1).max_count(1);
         match self.store.read_stream(id, read).await {
-            Err(error) => error,
-            Ok(_) => {
-                let text = format!(
-                    "the store has event {version} of stream {id}, and has left it out of its events"
-                );
-                StoreError::Unavailable(Arc::new(std::io::Error::other(text)))
+            Err(error) if !matches!(error, StoreError::StreamNotFound { .. }) => error,
+            Ok(_) | Err(_) => {
+                let text = format!("event {version} is not where it is due in the order of positions");
+                let source = Arc::new(std::io::Error::other(text));
+                let path = PathBuf::from("the event store");
+                StoreError::Damaged { path, stream: Some(id.clone()), version: Some(version), source }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ipa_eventstore::transfer::{self, Imported, Lines};
-use ipa_eventstore::{Durability, InMemoryEventStore, SqliteEventStore, SqliteOptions};
+use ipa_eventstore::{Durability, InMemoryEventStore, SqliteEventStore, SqliteOptions, StoreError};
 
 use crate::args::Import;
 use crate::bar::Bar;
@@ -58,12 +58,14 @@ async fn into_store(
     let quick = SqliteOptions::new().durability(Durability::ProcessCrash);
     let store = quick.open(&args.store).await.map_err(of_store)?;
     let done = import(transfer::Import::new(&store), lines, interrupt, bar, args).await;
-    let closed = store.close().await;
-    // Opened in full durability, the store syncs all it has, and records that this is its mode.
-    let synced = match closed {
-        Ok(()) => match SqliteEventStore::open(&args.store).await {
-            Ok(store) => store.close().await,
-            Err(error) => Err(error),
+    // Whatever it says: what matters is whether it can be opened again. In full durability the store syncs all it has then, and records that
+    // this is its mode.
+    let _ = store.close().await;
+    let synced = match SqliteEventStore::open(&args.store).await {
+        Ok(store) => match store.close().await {
+            // Somebody reads it. It is on disk, and the next open carries it over.
+            Err(StoreError::LogLeft { .. }) => Ok(()),
+            closed => closed,
         },
         Err(error) => Err(error),
     };
@@ -74,19 +76,19 @@ async fn into_store(
 
 fn open(file: &Path, break_off: &BreakOff) -> Result<(BufReader<Input>, Bar), Failure> {
     if is_stdio(file) {
-        return Ok((Input::read(|| Ok(io::stdin()), break_off), Bar::new()));
+        return Ok((Input::read(|| Ok(io::stdin()), break_off)?, Bar::new()));
     }
     let cannot = |error| Failure::new(FILE, format!("cannot read {}: {error}", file.display()));
     let found = file.metadata().map_err(cannot)?;
     if !found.is_file() {
         // A pipe, to which nobody may have come to write yet.
         let file = file.to_owned();
-        return Ok((Input::read(|| File::open(file), break_off), Bar::new()));
+        return Ok((Input::read(|| File::open(file), break_off)?, Bar::new()));
     }
     let input = File::open(file).map_err(cannot)?;
     let bar = Bar::of_bytes(found.len());
     let input = bar.inner().wrap_read(input);
-    Ok((Input::read(|| Ok(input), break_off), bar))
+    Ok((Input::read(|| Ok(input), break_off)?, bar))
 }
 
 async fn import(

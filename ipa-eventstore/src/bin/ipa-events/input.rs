@@ -9,6 +9,8 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::failure::{FILE, Failure};
+
 /// How much is read at once, and how many of these are read ahead.
 const CHUNK: usize = 1 << 18;
 const AHEAD: usize = 4;
@@ -66,15 +68,32 @@ impl Input {
     pub fn read<R: Read>(
         open: impl FnOnce() -> io::Result<R> + Send + 'static,
         break_off: &BreakOff,
-    ) -> BufReader<Self> {
+    ) -> Result<BufReader<Self>, Failure> {
         let shared = break_off.0.clone();
-        let fills = shared.clone();
-        thread::spawn(move || {
-            let ended = open().and_then(|input| fill(input, &fills));
-            fills.state.lock().ended = Some(ended);
-            fills.changed.notify_all();
-        });
-        BufReader::with_capacity(CHUNK, Self { shared, current: Cursor::default() })
+        let mut end = End(shared.clone(), Err(io::Error::other("whoever reads it has panicked")));
+        let fills = move || {
+            let ended = open().and_then(|input| fill(input, &end.0));
+            end.is(ended);
+        };
+        let thread = thread::Builder::new().name("input".into()).spawn(fills);
+        thread.map_err(|error| Failure::new(FILE, format!("cannot read the input on a thread: {error}")))?;
+        Ok(BufReader::with_capacity(CHUNK, Self { shared, current: Cursor::default() }))
+    }
+}
+
+/// Says how the reading has ended, when it has, however that was.
+struct End(Arc<Shared>, io::Result<()>);
+
+impl End {
+    fn is(&mut self, ended: io::Result<()>) {
+        self.1 = ended;
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.state.lock().ended = Some(std::mem::replace(&mut self.1, Ok(())));
+        self.0.changed.notify_all();
     }
 }
 
