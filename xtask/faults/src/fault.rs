@@ -269,7 +269,10 @@ async fn read(store: &SqliteEventStore) -> Result<(), Trouble> {
 /// damaged, or another's.
 fn allowed(error: &StoreError) -> Result<(), Trouble> {
     match error {
-        StoreError::Unavailable(_) | StoreError::Indeterminate(_) | StoreError::CannotOpen { .. } => Ok(()),
+        StoreError::Unavailable(_)
+        | StoreError::Indeterminate(_)
+        | StoreError::CannotOpen { .. }
+        | StoreError::LogLeft { .. } => Ok(()),
         other => broken(format!("answered with {}", whole(other))),
     }
 }
