@@ -526,6 +526,29 @@ async fn weak_leases() {
     assert!(weak.upgrade().is_none());
 }
 
+/// A lease that was made of a weak one holds as any other, and when it was the last there is no way back.
+#[tokio::test(start_paused = true)]
+async fn a_weak_lease_that_was_upgraded_holds() {
+    let (sender, mut leases) = mpsc::unbounded_channel::<WeakLease>();
+    let spec = ChildSpec::task("a", move |cx| {
+        let _ = sender.send(cx.lease().downgrade());
+        async move { drop(cx.stopped().await) }
+    });
+    let supervisor = Supervisor::builder().child(spec.restart(Restart::Transient)).start().await.unwrap();
+    let weak = leases.recv().await.unwrap();
+    let lease = weak.upgrade().unwrap();
+    supervisor.request_terminate_child("a");
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Stopping"]);
+    let other = weak.upgrade().unwrap();
+    drop(lease);
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Stopping"]);
+    drop(other);
+    assert!(weak.upgrade().is_none());
+    assert_eq!(states(&supervisor.which_children().await.unwrap()), ["a#1 Undefined"]);
+}
+
 /// For whoever looks for what keeps a child from ending.
 #[tokio::test]
 async fn a_lease_shows_how_many_hold_it() {
