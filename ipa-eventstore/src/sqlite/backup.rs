@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::errors::{Finding, opening, running};
 use super::lock::beside;
 use super::stop::Stop;
-use super::{SqliteEventStore, SqliteOptions, blocking, open};
+use super::{SqliteEventStore, SqliteOptions, blocking, file, open};
 use crate::{Progress, StoreError};
 
 /// How many pages are copied between two looks at whether to go on: 4 MiB.
@@ -210,7 +210,7 @@ impl Draft {
         let target = self.target.clone();
         // Removes the draft's own name, before the directory is synced.
         drop(self);
-        open::sync_directory(&target).map_err(|error| cannot(&target, WRITABLE, error))?;
+        file::sync_directory(&target).map_err(|error| cannot(&target, WRITABLE, error))?;
         Ok(Backup { target, pages, bytes })
     }
 }

@@ -11,6 +11,7 @@
 mod backup;
 mod check;
 mod errors;
+mod file;
 mod group;
 mod lock;
 mod log;
