@@ -11,7 +11,7 @@
 //! Two disciplines share it: an ordered supervisor (ids are unique, children start one after the other and stop in reverse)
 //! and a dynamic one (ids are labels, all start and stop side by side, nothing is kept of a child that ended).
 //!
-//! The files: `children` keeps the table; `start`, `exit`, `group` and `stop` hold one group of rules each.
+//! The files: `children` keeps the table, `deadlines` what is due; `start`, `exit`, `group` and `stop` hold one group of rules each.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,6 +29,7 @@
 //! ```
 
 mod children;
+mod deadlines;
 mod exit;
 mod group;
 mod start;

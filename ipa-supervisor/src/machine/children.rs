@@ -1,9 +1,9 @@
 //! The table of children: slots in order of start, an index by id, and the deadlines.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::deadlines::Deadlines;
 use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
 use crate::policy::{Kind, Policy, Restart};
 use crate::spec::ChildId;
@@ -14,7 +14,7 @@ pub(super) struct Children<Tag> {
     slots: Table<Box<Slot<Tag>>>,
     /// Those whose id is an identity here, in order of it.
     named: Vec<SlotId>,
-    deadlines: BTreeSet<(Duration, SlotId)>,
+    deadlines: Deadlines,
 }
 
 #[derive(Debug)]
@@ -93,7 +93,7 @@ pub(super) enum Why {
 
 impl<Tag> Default for Children<Tag> {
     fn default() -> Self {
-        Self { slots: Table::default(), named: Vec::new(), deadlines: BTreeSet::new() }
+        Self { slots: Table::default(), named: Vec::new(), deadlines: Deadlines::default() }
     }
 }
 
@@ -103,7 +103,7 @@ impl<Tag> Children<Tag> {
         Self {
             slots: Table::with_capacity(capacity),
             named: Vec::with_capacity(capacity),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -201,12 +201,12 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, _)| deadline)
     }
 
     /// A child whose deadline is not after `now`.
     pub(super) fn overdue(&self, now: Duration) -> Option<SlotId> {
-        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| id)
     }
 
     pub(super) fn count(&self) -> ChildCounts {
@@ -225,17 +225,12 @@ impl<Tag> Children<Tag> {
 }
 
 impl<Tag> Slot<Tag> {
-    fn set_deadline(
-        &mut self,
-        id: SlotId,
-        deadline: Option<Duration>,
-        all: &mut BTreeSet<(Duration, SlotId)>,
-    ) {
+    fn set_deadline(&mut self, id: SlotId, deadline: Option<Duration>, all: &mut Deadlines) {
         if let Some(old) = std::mem::replace(&mut self.deadline, deadline) {
-            all.remove(&(old, id));
+            all.remove(old, id);
         }
         if let Some(new) = deadline {
-            all.insert((new, id));
+            all.insert(new, id);
         }
     }
 
