@@ -343,7 +343,7 @@ impl Driver {
                 let _ = reply.send(self.machine.count_children());
             }
             Request::GetChildSpec(target, reply) => {
-                let _ = reply.send(self.machine.policy(&target).cloned());
+                let _ = reply.send(self.machine.policy(&target));
             }
         }
     }
@@ -425,7 +425,7 @@ impl Driver {
     }
 
     fn start(&mut self, id: SlotId, incarnation: Incarnation) {
-        let Some(policy) = self.machine.policy(&Target::Slot(id)) else { return };
+        let Some(policy) = self.machine.kept_policy(id) else { return };
         let Some(slot) = self.slots.get_mut(id) else { return };
         // A temporary child is started once: what its factory captured goes with that one incarnation.
         let factory = match policy.restart {
@@ -433,7 +433,7 @@ impl Driver {
             Restart::Permanent | Restart::Transient => slot.factory.clone(),
         };
         let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
-        let watched = policy.max_silence.is_some();
+        let watched = policy.max_silence().is_some();
         let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
         let manner = Manner::of(policy, steps_back);
         let control = Control::new(child, self.port.clone(), self.lease.clone(), manner, watched);

@@ -22,9 +22,9 @@ use crate::child::{Child, End, Init, panic_text};
 use crate::context::Context;
 use crate::function;
 use crate::log;
-use crate::machine::ChildRef;
+use crate::machine::{ChildRef, KeptPolicy};
 use crate::message::Message;
-use crate::policy::{DEFAULT_SHUTDOWN, Policy, Shutdown, StopMode};
+use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::seat;
 use crate::spec::Factory;
@@ -53,9 +53,9 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
-    pub(crate) fn of(policy: &Policy, steps_back: bool) -> Self {
-        let &Policy { stop_mode, terminate_after_panic, shutdown, .. } = policy;
-        let takes_its_time = shutdown == Shutdown::Infinity;
+    pub(crate) fn of(policy: &KeptPolicy, steps_back: bool) -> Self {
+        let &KeptPolicy { stop_mode, terminate_after_panic, .. } = policy;
+        let takes_its_time = policy.shutdown() == Shutdown::Infinity;
         Self { stop_mode, terminate_after_panic, takes_its_time, steps_back }
     }
 }
@@ -64,9 +64,10 @@ impl Manner {
 pub(crate) struct Bound(Option<Box<Shutdown>>);
 
 impl Bound {
-    pub(crate) fn of(policy: &Policy) -> Self {
-        let usual = [Shutdown::Timeout(DEFAULT_SHUTDOWN), Shutdown::Infinity].contains(&policy.shutdown);
-        Self((!usual).then(|| Box::new(policy.shutdown)))
+    pub(crate) fn of(policy: &KeptPolicy) -> Self {
+        let shutdown = policy.shutdown();
+        let usual = [Shutdown::Timeout(DEFAULT_SHUTDOWN), Shutdown::Infinity].contains(&shutdown);
+        Self((!usual).then(|| Box::new(shutdown)))
     }
 }
 

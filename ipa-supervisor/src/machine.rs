@@ -11,7 +11,7 @@
 //! Two disciplines share it: an ordered supervisor (ids are unique, children start one after the other and stop in reverse)
 //! and a dynamic one (ids are labels, all start and stop side by side, nothing is kept of a child that ended).
 //!
-//! The files: `children` keeps the table, `deadlines` what is due; `start`, `exit`, `group` and `stop` hold one group of rules each.
+//! The files: `children` keeps the table, `kept` a child's policy in it, `deadlines` what is due; `start`, `exit`, `group` and `stop` hold one group of rules each.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,6 +32,7 @@ mod children;
 mod deadlines;
 mod exit;
 mod group;
+mod kept;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 use self::children::{Children, Slot, Start, State};
 use self::group::{Behind, Group};
+pub(crate) use self::kept::KeptPolicy;
 use self::start::Starting;
 use self::stop::Stopping;
 pub use self::vocabulary::{
@@ -180,8 +182,12 @@ impl<Tag> Machine<Tag> {
     }
 
     /// One child's policy.
-    pub fn policy(&self, target: &Target) -> Option<&Policy> {
-        Some(&self.children.get(self.find(target)?)?.policy)
+    pub fn policy(&self, target: &Target) -> Option<Policy> {
+        self.kept_policy(self.find(target)?).map(KeptPolicy::whole)
+    }
+
+    pub(crate) fn kept_policy(&self, id: SlotId) -> Option<&KeptPolicy> {
+        self.children.get(id).map(|slot| &slot.policy)
     }
 
     /// How many children there are.

@@ -108,6 +108,16 @@ pub enum Kind {
     Supervisor,
 }
 
+impl Kind {
+    /// How long such a child may take to stop, if nobody says otherwise.
+    pub(crate) fn shutdown(self) -> Shutdown {
+        match self {
+            Self::Worker => Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            Self::Supervisor => Shutdown::Infinity,
+        }
+    }
+}
+
 /// What a child type says of itself, or a caller of one child; unset fields are left to whoever is asked next.
 ///
 /// ```
@@ -229,15 +239,13 @@ impl Policy {
     /// Fills what `settings` leaves open from the supervisor's `defaults`, and what those leave open from OTP's.
     pub(crate) fn resolve(id: ChildId, settings: Settings, defaults: Settings) -> Self {
         let kind = settings.kind.unwrap_or_default();
-        let supervisors = Settings { shutdown: Some(Shutdown::Infinity), ..Settings::default() };
-        let settings = match kind {
-            Kind::Worker => settings.or(defaults),
-            Kind::Supervisor => settings.or(supervisors).or(defaults),
-        };
+        // What the supervisor falls back on is for workers.
+        let shutdown = settings.shutdown.or(defaults.shutdown.filter(|_| kind == Kind::Worker));
+        let settings = settings.or(defaults);
         Self {
             id,
             restart: settings.restart.unwrap_or(Restart::Permanent),
-            shutdown: settings.shutdown.unwrap_or(Shutdown::Timeout(DEFAULT_SHUTDOWN)),
+            shutdown: shutdown.unwrap_or(kind.shutdown()),
             stop_mode: settings.stop_mode.unwrap_or_default(),
             start_timeout: settings.start_timeout,
             kind,

@@ -19,7 +19,7 @@ use crate::reason::ExitReason;
 
 fn child_of(parent: &Lease, port: &Arc<Port>, slot: u64) -> Lease {
     let child = ChildRef { id: "child".into(), slot: SlotId(slot), incarnation: Incarnation(1) };
-    let manner = Manner::of(&Policy::new("child"), true);
+    let manner = Manner::of(&Policy::new("child").into(), true);
     Hold::first(Arc::new(Control::new(child, port.clone(), parent.clone(), manner, false))).into()
 }
 

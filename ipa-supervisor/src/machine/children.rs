@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
+use super::kept::KeptPolicy;
 use super::{ChildCounts, ChildInfo, ChildRef, ChildState, Command, Incarnation, SlotId};
 use crate::policy::{Kind, Policy, Restart};
 use crate::spec::ChildId;
@@ -19,7 +20,7 @@ pub(super) struct Children<Tag> {
 
 #[derive(Debug)]
 pub(super) struct Slot<Tag> {
-    pub(super) policy: Policy,
+    pub(super) policy: KeptPolicy,
     pub(super) state: State<Tag>,
     /// The latest incarnation that was started; 0 before the first.
     pub(super) incarnation: Incarnation,
@@ -112,7 +113,7 @@ impl<Tag> Children<Tag> {
             self.named.insert(place, id);
         }
         let slot = Slot {
-            policy,
+            policy: policy.into(),
             state: State::Undefined,
             incarnation: Incarnation(0),
             restarts: 0,

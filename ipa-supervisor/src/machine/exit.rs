@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::children::{Start, State, Why};
+use super::kept::KeptPolicy;
 use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
 use crate::child::End;
-use crate::policy::{AutoShutdown, Policy, Restart, Shutdown, Strategy};
+use crate::policy::{AutoShutdown, Restart, Shutdown, Strategy};
 use crate::reason::{Cause, ExitReason, LastCrash};
 
 impl<Tag> Machine<Tag> {
@@ -15,7 +16,7 @@ impl<Tag> Machine<Tag> {
     pub(super) fn ended(&mut self, now: Duration, id: SlotId, incarnation: Incarnation, end: End) {
         let Some(slot) = self.children.current(id, incarnation) else { return };
         let leaving = slot.take_leaving();
-        let brutal = slot.policy.shutdown == Shutdown::BrutalKill;
+        let brutal = slot.policy.shutdown() == Shutdown::BrutalKill;
         let before = self.children.enter(id, State::Undefined, None);
         // Actions are carried out when all of this is done, so these answers find the child gone.
         for tag in leaving {
@@ -78,12 +79,8 @@ impl<Tag> Machine<Tag> {
     /// A child that was up has ended by itself, or by a third party's hand.
     fn exited(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
         let Some(slot) = self.children.get_mut(id) else { return };
-        if slot
-            .policy
-            .backoff
-            .as_ref()
-            .is_some_and(|backoff| now.saturating_sub(slot.up_since) >= backoff.reset_after)
-        {
+        let up = now.saturating_sub(slot.up_since);
+        if slot.policy.backoff().is_some_and(|backoff| up >= backoff.reset_after) {
             slot.failures = 0;
         }
         // Of a temporary child nothing is known any more when it is gone.
@@ -153,7 +150,7 @@ impl<Tag> Machine<Tag> {
     /// How long a child is to wait before this restart.
     pub(super) fn backoff(&mut self, id: SlotId) -> Option<Duration> {
         let slot = self.children.get_mut(id)?;
-        let backoff = slot.policy.backoff.as_deref()?;
+        let backoff = slot.policy.backoff()?;
         let failures = slot.failures;
         slot.failures = failures.saturating_add(1);
         Some(backoff.wait(failures, self.jitter.next()))
@@ -210,7 +207,7 @@ impl<Tag> Machine<Tag> {
     }
 }
 
-fn wants_restart(policy: &Policy, reason: &ExitReason) -> bool {
+fn wants_restart(policy: &KeptPolicy, reason: &ExitReason) -> bool {
     match policy.restart {
         Restart::Permanent => true,
         Restart::Transient => reason.is_abnormal(),

@@ -185,7 +185,7 @@ impl<Tag> Machine<Tag> {
         slot.incarnation.0 += 1;
         slot.restarts += u64::from(matches!(start, Start::Restart | Start::Group));
         let incarnation = slot.incarnation;
-        let deadline = slot.policy.start_timeout.map(|timeout| now.saturating_add(timeout));
+        let deadline = slot.policy.start_timeout().map(|timeout| now.saturating_add(timeout));
         self.children.enter(id, State::Starting(start), deadline);
         self.actions.push_back(Action::Start { slot: id, incarnation });
     }
@@ -201,7 +201,7 @@ impl<Tag> Machine<Tag> {
         let child = slot.child(id);
         let queue = slot.take_queue();
         // Taken to be working until it says otherwise.
-        let silent = slot.policy.max_silence.map(|silence| now.saturating_add(silence));
+        let silent = slot.policy.max_silence().map(|silence| now.saturating_add(silence));
         let before = self.children.enter(id, State::Running, silent);
         self.note(Note::Started(child));
         match before {

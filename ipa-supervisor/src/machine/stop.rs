@@ -228,8 +228,8 @@ impl<Tag> Machine<Tag> {
             return;
         }
         let incarnation = slot.incarnation;
-        let at_once = slot.policy.shutdown == Shutdown::Timeout(Duration::ZERO);
-        let deadline = match slot.policy.shutdown {
+        let at_once = slot.policy.shutdown() == Shutdown::Timeout(Duration::ZERO);
+        let deadline = match slot.policy.shutdown() {
             Shutdown::BrutalKill => return self.kill_now(now, id),
             Shutdown::Timeout(timeout) => Some(now.saturating_add(timeout)),
             Shutdown::Infinity => None,
@@ -292,7 +292,7 @@ impl<Tag> Machine<Tag> {
         let Some(slot) = self.children.current(id, incarnation) else { return };
         if matches!(slot.state, State::Running) {
             let silent =
-                slot.policy.max_silence.filter(|_| working).map(|silence| now.saturating_add(silence));
+                slot.policy.max_silence().filter(|_| working).map(|silence| now.saturating_add(silence));
             self.children.enter(id, State::Running, silent);
         }
     }

@@ -351,7 +351,7 @@ fn every_mixture_is_valid() {
             for kind in [Kind::Worker, Kind::Supervisor] {
                 let policy = Policy { restart, shutdown, kind, ..Policy::new("a") };
                 let mut rig = Rig::running(options(), [policy.clone()]);
-                assert_eq!(rig.machine.policy(&Target::Id("a".into())), Some(&policy));
+                assert_eq!(rig.machine.policy(&Target::Id("a".into())), Some(policy));
                 let told = rig.shutdown("stop");
                 let expected: &[&str] = match shutdown {
                     Shutdown::BrutalKill => &["kill a#1"],
