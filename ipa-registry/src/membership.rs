@@ -40,10 +40,10 @@ pub struct Membership<K, V> {
     pub(crate) guard: Guard<K, V, Group<K, V>>,
 }
 
-impl<K, V> Membership<K, V> {
-    /// The group's key, as this member gave it.
-    pub fn key(&self) -> &K {
-        &self.guard.key
+impl<K: Clone, V> Membership<K, V> {
+    /// A clone of the group's key, as this member gave it.
+    pub fn key(&self) -> K {
+        self.guard.key()
     }
 }
 
@@ -63,8 +63,8 @@ impl<K: Clone, V: Clone> Membership<K, V> {
     }
 }
 
-impl<K: fmt::Debug, V> fmt::Debug for Membership<K, V> {
+impl<K: Clone + fmt::Debug, V> fmt::Debug for Membership<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("key", self.key()).finish_non_exhaustive()
+        f.debug_struct("Membership").field("key", &self.key()).finish_non_exhaustive()
     }
 }

@@ -37,10 +37,10 @@ pub struct Registration<K, V> {
     pub(crate) guard: Guard<K, V, Single<K, V>>,
 }
 
-impl<K, V> Registration<K, V> {
-    /// The key.
-    pub fn key(&self) -> &K {
-        &self.guard.key
+impl<K: Clone, V> Registration<K, V> {
+    /// A clone of the key.
+    pub fn key(&self) -> K {
+        self.guard.key()
     }
 }
 
@@ -60,8 +60,8 @@ impl<K: Clone, V: Clone> Registration<K, V> {
     }
 }
 
-impl<K: fmt::Debug, V> fmt::Debug for Registration<K, V> {
+impl<K: Clone + fmt::Debug, V> fmt::Debug for Registration<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("key", self.key()).finish_non_exhaustive()
+        f.debug_struct("Registration").field("key", &self.key()).finish_non_exhaustive()
     }
 }

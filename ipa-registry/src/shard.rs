@@ -154,7 +154,6 @@ impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
         self: &Arc<Self>,
         mut table: RwLockWriteGuard<'_, Table<S>>,
         event: Option<Event<K, V>>,
-        key: K,
         hash: u64,
     ) -> Guard<K, V, S> {
         let id = table.next_id;
@@ -163,24 +162,40 @@ impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
         let delivery = event.map(|event| self.common.hub.queue(event));
         drop(table);
         // The guard first: should a waker or an event's drop panic, the guard takes the entry out.
-        let guard = Guard { shard: Arc::clone(self), key, hash, id };
+        let guard = Guard { shard: Arc::clone(self), hash, id };
         if let Some(delivery) = delivery {
             delivery.finish();
         }
         guard
     }
-}
 
-impl<K: Clone, V: Clone, S: Slot<K, V>> Shard<K, V, S> {
-    /// A clone of the value of the entry with this id.
-    pub(crate) fn value(&self, hash: u64, id: u64) -> V {
+    /// What `read` takes from the entry with this id, for its guard.
+    fn own<T>(&self, hash: u64, id: u64, read: impl FnOnce(&Entry<K, V>) -> T) -> T {
         let table = self.table.read();
         let bucket = table.buckets.find(hash, |bucket| bucket.slot.get(id).is_some());
         let entry = bucket.and_then(|bucket| bucket.slot.get(id));
         // Only a guard asks, and nothing but its drop removes its entry.
-        entry.expect("an entry stands while its guard lives").value.clone()
+        read(entry.expect("an entry stands while its guard lives"))
     }
 
+    /// A clone of the key of the entry with this id, for its guard.
+    pub(crate) fn key(&self, hash: u64, id: u64) -> K
+    where
+        K: Clone,
+    {
+        self.own(hash, id, |entry| entry.key.clone())
+    }
+
+    /// A clone of the value of the entry with this id, for its guard.
+    pub(crate) fn value(&self, hash: u64, id: u64) -> V
+    where
+        V: Clone,
+    {
+        self.own(hash, id, |entry| entry.value.clone())
+    }
+}
+
+impl<K: Clone, V: Clone, S: Slot<K, V>> Shard<K, V, S> {
     /// Replaces the value of the entry with this id.
     pub(crate) fn update(&self, hash: u64, id: u64, value: V) -> V {
         let mut table = self.table.write();
@@ -219,7 +234,6 @@ impl<K: Eq + Clone, V: Clone> Shard<K, V, Single<K, V>> {
         key: K,
         value: V,
     ) -> Result<Registration<K, V>, AlreadyRegistered<K, V>> {
-        let owners_key = key.clone();
         let mut table = self.table.write();
         let id = table.next_id;
         let vacant = match table.place(hash, &key) {
@@ -232,21 +246,20 @@ impl<K: Eq + Clone, V: Clone> Shard<K, V, Single<K, V>> {
         };
         let event = self.registering(&key, &value);
         vacant.insert(Bucket { hash, slot: Single { id, entry: Entry { key, value } } });
-        Ok(Registration { guard: self.registered(table, event, owners_key, hash) })
+        Ok(Registration { guard: self.registered(table, event, hash) })
     }
 }
 
 impl<K: Eq + Clone, V: Clone> Shard<K, V, Group<K, V>> {
     /// Puts an entry under the key, after those that are there.
     pub(crate) fn join(self: &Arc<Self>, hash: u64, key: K, value: V) -> Membership<K, V> {
-        let members_key = key.clone();
         let mut table = self.table.write();
         let id = table.next_id;
         let place = table.place(hash, &key);
         let event = self.registering(&key, &value);
         let mut bucket = place.or_insert_with(|| Bucket { hash, slot: Group::new() });
         bucket.get_mut().slot.add(id, Entry { key, value });
-        Membership { guard: self.registered(table, event, members_key, hash) }
+        Membership { guard: self.registered(table, event, hash) }
     }
 }
 

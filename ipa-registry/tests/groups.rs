@@ -140,10 +140,10 @@ fn count_is_the_number_of_members() {
     assert_eq!(groups.count(), 1000);
     assert_eq!(sorted(groups.keys()), (0..7).collect::<Vec<_>>(), "each key once");
     while let Some(member) = members.pop() {
-        let key = *member.key();
+        let key = member.key();
         drop(member);
         assert_eq!(groups.count(), members.len());
-        assert_eq!(groups.count_members(&key), members.iter().filter(|other| *other.key() == key).count());
+        assert_eq!(groups.count_members(&key), members.iter().filter(|other| other.key() == key).count());
     }
     assert!(groups.is_empty());
     assert_eq!(groups.keys(), []);

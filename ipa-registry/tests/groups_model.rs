@@ -92,7 +92,7 @@ proptest! {
                 Operation::Update(index, value) => {
                     if let Some(index) = pick(index, &memberships) {
                         let (id, member) = &memberships[index];
-                        let key = *member.key();
+                        let key = member.key();
                         let entry = model.get_mut(&key).unwrap().iter_mut().find(|entry| entry.0 == *id).unwrap();
                         prop_assert_eq!(member.update(value), entry.1);
                         prop_assert_eq!(member.value(), value);
@@ -103,7 +103,7 @@ proptest! {
                 Operation::Leave(index) => {
                     if let Some(index) = pick(index, &memberships) {
                         let (id, member) = memberships.swap_remove(index);
-                        let key = *member.key();
+                        let key = member.key();
                         drop(member);
                         let members = model.get_mut(&key).unwrap();
                         let place = members.iter().position(|entry| entry.0 == id).unwrap();

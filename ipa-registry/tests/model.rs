@@ -145,7 +145,7 @@ proptest! {
                 },
                 Operation::Update(index, value) => {
                     if let Some(index) = pick(index, &owners) {
-                        let key = *owners[index].key();
+                        let key = owners[index].key();
                         prop_assert_eq!(model.insert(key, value), Some(owners[index].update(value)));
                         prop_assert_eq!(owners[index].value(), value);
                         expected.push(Event::Updated { key, value });
@@ -154,7 +154,7 @@ proptest! {
                 Operation::Drop(index) => {
                     if let Some(index) = pick(index, &owners) {
                         let owner = owners.swap_remove(index);
-                        let key = *owner.key();
+                        let key = owner.key();
                         drop(owner);
                         let value = model.remove(&key).expect("what is owned stands");
                         expected.push(Event::Unregistered { key, value });
