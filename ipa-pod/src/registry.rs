@@ -8,7 +8,8 @@ use std::sync::Arc;
 use ipa_registry::{Groups, Registration, Registry};
 use tokio::sync::Notify;
 
-use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Published};
+use ipa_supervisor::machine::SlotId;
+use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Incarnation, Published};
 
 use crate::pod::PodRef;
 use crate::scope::LookupError;
@@ -75,12 +76,14 @@ impl PodRegistry {
     }
 }
 
-/// A running incarnation of a pod's child.
+/// A running incarnation of a pod's child. Whose it is says the key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChildEntry {
-    /// The child, and which run of it.
-    pub child: ChildRef,
+    /// The child's place among its siblings.
+    pub slot: SlotId,
+    /// Which run of it.
+    pub incarnation: Incarnation,
     /// What it has published, usually an address.
     pub published: Option<Published>,
 }
@@ -95,7 +98,8 @@ pub(crate) struct PodDirectory {
 impl Directory for PodDirectory {
     fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
         let key = (self.task.clone(), child.id.clone());
-        let entry = ChildEntry { child: child.clone(), published: None };
+        let &ChildRef { slot, incarnation, .. } = child;
+        let entry = ChildEntry { slot, incarnation, published: None };
         // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
         let registration = self
             .registry

@@ -186,7 +186,7 @@ impl Stack {
             .list()
             .into_iter()
             .filter(|((of, _), _)| number_of(of) == task)
-            .map(|((_, id), entry)| (kid_of(&id), entry.child.incarnation.0))
+            .map(|((_, id), entry)| (kid_of(&id), entry.incarnation.0))
             .collect();
         registered.sort_unstable();
         Ok(Seen { pod, registered, permits: self.world.room(task).permits })

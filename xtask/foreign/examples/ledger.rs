@@ -119,7 +119,7 @@ async fn main() -> Result<(), BoxError> {
         if let Event::Updated { key: (_, child), value } = children.recv().await?
             && child.as_str() == "ledger"
         {
-            incarnation = value.child.incarnation.0;
+            incarnation = value.incarnation.0;
         }
     }
     order.send(7)?;

@@ -256,7 +256,7 @@ async fn a_crash_is_the_child_s_and_the_address_leads_to_the_successor() {
         // The successor is up when its address is published.
         loop {
             if let Event::Updated { value, .. } = children.recv().await.unwrap()
-                && value.child.incarnation.0 == n + 1
+                && value.incarnation.0 == n + 1
             {
                 break;
             }

@@ -163,7 +163,8 @@ impl Inspector {
         };
         for info in children {
             let key = (pod.task().clone(), info.child.id.clone());
-            let registered = self.pods.registry().children().lookup(&key).map(|entry| entry.child);
+            let entry = self.pods.registry().children().lookup(&key);
+            let registered = entry.map(|entry| (entry.slot, entry.incarnation));
             let what = || {
                 format!(
                     "{}: {} is {:?}, and registered as {registered:?}",
@@ -173,7 +174,7 @@ impl Inspector {
                 )
             };
             match info.state {
-                ChildState::Running if registered.as_ref() == Some(&info.child) => {}
+                ChildState::Running if registered == Some((info.child.slot, info.child.incarnation)) => {}
                 ChildState::Undefined if registered.is_none() => {}
                 ChildState::Running | ChildState::Undefined => return Err(Differ::Odd(what())),
                 _ => return Err(Differ::Moving(what())),
