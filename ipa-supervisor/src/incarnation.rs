@@ -392,20 +392,21 @@ impl<T> Future for Call<'_, T> {
     type Output = Either<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Either<T>> {
-        // Before the first poll that has just been looked at; and a call that never waits needs nobody to wake it.
+        // Before the first poll that has just been looked at. Looked at first, as that takes no lock.
         if self.has_waited
+            && self.stop.is_some_and(StopRequest::is_made)
             && let stopped @ Poll::Ready(_) = self.poll_stop(cx)
         {
             return stopped;
         }
-        let result = Pin::new(&mut self.call).poll(cx);
-        if result.is_pending() && !self.has_waited {
-            let stopped = self.poll_stop(cx);
-            // Only now does it let its worker go.
-            self.has_waited = stopped.is_pending();
-            return stopped;
+        if let Poll::Ready(result) = Pin::new(&mut self.call).poll(cx) {
+            return Poll::Ready(Either::Done(result));
         }
-        result.map(Either::Done)
+        // Not before: a call that does not wait needs nobody to wake it.
+        let stopped = self.poll_stop(cx);
+        // Only now does it let its worker go.
+        self.has_waited |= stopped.is_pending();
+        stopped
     }
 }
 
