@@ -153,7 +153,7 @@ impl PodSupervisorBuilder {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and in one without timers (`enable_time`).
     pub async fn start(self) -> Result<PodSupervisor, StartError> {
         let places = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         let host = Arc::new(Host {

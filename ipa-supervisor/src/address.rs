@@ -48,7 +48,7 @@ impl Default for Mailbox {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// It waits for a place; a call no longer than its deadline.
+    /// It waits for a place; a call no longer than its deadline. The server itself is refused, as it would wait for itself.
     #[default]
     Wait,
     /// It is refused at once.
@@ -94,6 +94,10 @@ impl<M: Send + 'static> Address<M> {
     /// # Cancel safety
     ///
     /// Dropped while it waits for a place, nothing was sent; dropped later, the message is handled all the same.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with timers, if it has to wait.
     pub async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> M) -> Result<T, CallError> {
         self.call_within(CALL_TIMEOUT, message).await
     }
@@ -101,6 +105,10 @@ impl<M: Send + 'static> Address<M> {
     /// As [`call`](Self::call), with a deadline of one's own.
     ///
     /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Panics
     ///
     /// As [`call`](Self::call).
     pub async fn call_within<T>(
@@ -133,7 +141,8 @@ impl<M: Send + 'static> Address<M> {
     }
 
     /// Sends, without an answer. `Ok` says that it is queued; if the server ends before it gets there, the message is dropped
-    /// and [counted](Self::dropped_casts).
+    /// and [counted](Self::dropped_casts). A mailbox that is full may make it [wait](WhenFull::Wait) for as long as that lasts, but not the
+    /// server itself, which makes the places: that is refused.
     ///
     /// # Errors
     ///
@@ -144,7 +153,7 @@ impl<M: Send + 'static> Address<M> {
     /// Dropped before it returns, nothing was sent.
     pub async fn cast(&self, message: M) -> Result<(), CastError<M>> {
         self.post(Envelope { message, cast: true }, None).await.map_err(|refused| match refused {
-            // A cast waits for nobody.
+            // Only who asks for an answer is told that it asks itself.
             Refused::Closed(envelope) | Refused::Own(envelope) => CastError::Gone(envelope.message),
             Refused::Full(envelope) => CastError::Full(envelope.message),
         })
@@ -175,7 +184,10 @@ impl<M: Send + 'static> Address<M> {
     async fn post(&self, envelope: Envelope<M>, asker: Option<Id>) -> Result<(), Refused<Envelope<M>>> {
         let route = &*self.0;
         match route.inbox.try_push_bounded(0, envelope, asker) {
-            Err(Refused::Full(envelope)) if route.when_full == WhenFull::Wait => {
+            // Where nobody will ever make a place, to wait for one would be for ever: no mailbox of none has any, and the server makes them.
+            Err(Refused::Full(envelope))
+                if route.when_full == WhenFull::Wait && route.capacity > 0 && !route.inbox.is_read_here() =>
+            {
                 let pushed = route.inbox.push_in_turn(0, envelope).await;
                 pushed.map_err(|Closed(envelope)| Refused::Closed(envelope))
             }
@@ -265,7 +277,7 @@ pub enum CastError<M> {
     /// The server is not up.
     #[error("the server is gone")]
     Gone(M),
-    /// The mailbox is full.
+    /// The mailbox is full, and it refuses then, or the server itself would wait for a place.
     #[error("the server's mailbox is full")]
     Full(M),
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::child::{Child, Init, IntoExit};
@@ -59,7 +60,7 @@ pub struct BlockingContext {
 }
 
 impl BlockingContext {
-    /// The child's context.
+    /// The child's context. The thread is within the child's runtime, so that what spawns there does so from here, too.
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -105,8 +106,11 @@ impl Child for Blocking {
         let (tell, ended) = oneshot::channel();
         let cx_of_thread = BlockingContext { context: cx.clone(), stop: stopped };
         let work = Work { run: self.run.clone(), cx: cx_of_thread, tell, lease: cx.lease() };
+        let runtime = Handle::current();
         thread::Builder::new().name(cx.id().as_str().replace('\0', "?")).spawn(move || {
             let Work { run, cx, tell, lease } = work;
+            // So that the child's context can do there what it can do elsewhere: spawn, for one.
+            let _entered = runtime.enter();
             let within = cx.context.control().within();
             let call = || CURRENT.sync_scope(within, || run(&cx));
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));

@@ -13,7 +13,7 @@ use crate::policy::Settings;
 use crate::ports::{Directory, Observer};
 use crate::seat::Owner;
 use crate::spec::ChildSpec;
-use crate::sync::{oneshot, task};
+use crate::sync::{oneshot, task, time};
 use crate::table::Table;
 
 #[derive(Default)]
@@ -28,12 +28,16 @@ pub(crate) struct Blueprint {
 
 impl Blueprint {
     fn driver(mut self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
+        let random = std::hash::RandomState::new().hash_one(self.children.len());
         // Supervisors that are started together should not wait in step.
-        self.options.seed = std::hash::RandomState::new().hash_one(self.children.len());
+        self.options.seed = random;
+        // Where a place is all that tells one child from another, it is no child's of another supervisor, or of an earlier run of this one, so
+        // that a reference to one of those finds nobody. Of 52 bits, as what reads JSON may take numbers for floating-point ones.
+        let first = if self.dynamic { random >> 12 } else { 0 };
         let defaults = self.defaults;
         let mut slots = Table::with_capacity(self.children.len());
         let initial = self.children.into_iter().enumerate().map(|(n, spec)| {
-            let (slot, policy) = (SlotId(n as u64), spec.policy(defaults));
+            let (slot, policy) = (SlotId(first + n as u64), spec.policy(defaults));
             slots.insert(slot, Slot::new(spec.factory, policy.restart));
             (slot, policy)
         });
@@ -42,7 +46,8 @@ impl Blueprint {
         } else {
             Machine::ordered(self.options, initial)?
         };
-        Ok(Driver::new(machine, slots, defaults, self.observer, port, lease))
+        let next_slot = first + slots.len() as u64;
+        Ok(Driver::new(machine, slots, next_slot, defaults, self.observer, port, lease))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.
@@ -52,6 +57,8 @@ impl Blueprint {
 
     /// Starts a root supervisor. If this future is dropped, the supervisor shuts down in the background.
     pub(crate) async fn start(self) -> Result<(Handle, Arc<StopOnDrop>), StartError> {
+        // Panics where there is no timer, as the first deadline would: here nothing runs yet that it would take along.
+        drop(time::sleep_until(time::Instant::now()));
         let port = Port::new(self.directory.clone());
         let handle = Handle(port.clone());
         let driver = self.driver(port, Lease::root())?;

@@ -88,7 +88,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// A panic in the closure is in the [`JoinError`](tokio::task::JoinError).
+    /// Outside a tokio runtime. A panic in the closure is in the [`JoinError`](tokio::task::JoinError).
     pub fn spawn_blocking<R: Send + 'static>(
         &self,
         closure: impl FnOnce() -> R + Send + 'static,
@@ -111,7 +111,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// A panic in the task is in the [`JoinError`](tokio::task::JoinError); it does not end the child.
+    /// Outside a tokio runtime. A panic in the task is in the [`JoinError`](tokio::task::JoinError); it does not end the child.
     pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
@@ -149,6 +149,9 @@ impl Context {
     }
 
     /// The supervisor that this child is under; weak, so that it keeps no tree alive.
+    ///
+    /// If that is a [`DynamicSupervisor`](crate::DynamicSupervisor), no child is found by an id there, not this one either: a child of one that is
+    /// to end [returns](crate::Child::run), and what is about its siblings goes by a [`DynamicRef`](crate::DynamicRef) that it is given.
     pub fn supervisor(&self) -> SupervisorRef {
         SupervisorRef::new(self.control().port.clone())
     }

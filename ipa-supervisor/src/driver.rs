@@ -124,16 +124,17 @@ impl Drop for Ended {
 }
 
 impl Driver {
-    /// A loop for `machine`, which holds the children in these slots already. `lease` is the supervisor's own.
+    /// A loop for `machine`, which holds the children in these slots already; the others follow from `next_slot` on. `lease` is the
+    /// supervisor's own.
     pub(crate) fn new(
         machine: Machine<Reply>,
         slots: Table<Slot>,
+        next_slot: u64,
         defaults: Settings,
         observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
     ) -> Self {
-        let next_slot = slots.len() as u64;
         lease.tie(Ended(port.clone()));
         Self {
             slots,
@@ -459,7 +460,10 @@ impl Driver {
 
     fn note(&self, note: &Note) {
         // Not the machine's: it may have forgotten the child by now, and says so after the note.
-        log::note(note, |slot| self.slots.get(slot).map(|slot| slot.restart));
+        // A subscriber of the log is foreign, too.
+        log::caught("the log's subscriber", || {
+            log::note(note, |slot| self.slots.get(slot).map(|slot| slot.restart));
+        });
         if let Some(observer) = &self.observer {
             log::caught("a supervisor's observer", || observer.observe(note));
         }

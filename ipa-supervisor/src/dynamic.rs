@@ -151,7 +151,7 @@ impl DynamicSupervisorBuilder {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and in one without timers (`enable_time`).
     pub async fn start(self) -> Result<DynamicSupervisor, StartError> {
         let (handle, strong) = self.0.start().await?;
         Ok(DynamicSupervisor { handle: DynamicRef(handle), _strong: strong })

@@ -106,7 +106,8 @@ impl SupervisorRef {
         self.0.terminate(Target::Id(id.into())).await
     }
 
-    /// As [`terminate_child`](Self::terminate_child), without waiting for the child's end: what a child may ask for itself.
+    /// As [`terminate_child`](Self::terminate_child), without waiting for the child's end: what a child may ask for itself. If there is no
+    /// such child, nothing happens.
     pub fn request_terminate_child(&self, id: impl Into<ChildId>) {
         self.0.request_terminate(Target::Id(id.into()));
     }
@@ -196,7 +197,8 @@ impl SupervisorRef {
 
     /// Waits until the supervisor and all under it have ended; answers why it did. At once if it has. Cancel safe.
     ///
-    /// [`ExitReason::Killed`] if it got no chance to say: its task was aborted, or its runtime shut down.
+    /// [`ExitReason::Killed`] if it got no chance to say: its task was aborted, or its runtime shut down. From within a child this is not
+    /// refused: it waits for as long as the supervisor lets its children take to stop.
     pub async fn wait(&self) -> ExitReason {
         self.0.wait().await
     }

@@ -271,6 +271,12 @@ impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
         Ok(())
     }
 
+    /// Whether the current task is the one that reads it.
+    pub(crate) fn is_read_here(&self) -> bool {
+        let task = tokio::task::try_id();
+        task.is_some() && self.lanes.lock().task == task
+    }
+
     /// `line`: the one in which the item's place was got. A place is one of its own opening.
     fn insert(&self, lane: usize, item: Item<T>, line: Option<&Arc<Semaphore>>) -> Result<(), Closed<T>> {
         let reader = {

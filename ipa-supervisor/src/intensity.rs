@@ -23,10 +23,11 @@ use crate::millis;
 /// assert_eq!(RestartIntensity::default(), RestartIntensity::new(3, Duration::from_secs(5)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RestartIntensity {
-    /// How many restarts are allowed within the window.
+    /// How many restarts are allowed within the window. Default: 3.
     pub max_restarts: u32,
-    /// The length of the window. Zero is refused when the supervisor starts. Milliseconds in serde.
+    /// The length of the window. Zero is refused when the supervisor starts. Milliseconds in serde. Default: 5 seconds.
     #[serde(rename = "within_ms", with = "millis")]
     pub within: Duration,
 }

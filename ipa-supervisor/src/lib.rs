@@ -31,7 +31,7 @@
 //! - **A supervisor never waits for a child's code.** Starting, stopping and restarting are states of a child. Listings, stops
 //!   and starts of other children are answered at once, whatever a child awaits.
 //! - **`Ok` means done.** A start returns when the child is up, a stop when it is gone: its task, its closures on other threads,
-//!   its processes, its names. A failure is an error that names the child and keeps its source.
+//!   its processes, its names. A start that failed is an error that names the child and keeps its source.
 //! - **A dropped call is not a cancelled operation.** What was asked for goes on to its end; nothing half-started stays.
 //! - **No child outlives its supervisor**, however that ends: told to, crashed, dropped, or with its runtime. What cannot be killed
 //!   is *stuck*: reported, counted, never replaced while it may still run.

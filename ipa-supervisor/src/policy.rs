@@ -238,7 +238,7 @@ impl Policy {
 
     /// Fills what `settings` leaves open from the supervisor's `defaults`, and what those leave open from OTP's.
     pub(crate) fn resolve(id: ChildId, settings: Settings, defaults: Settings) -> Self {
-        let kind = settings.kind.unwrap_or_default();
+        let kind = settings.kind.or(defaults.kind).unwrap_or_default();
         // What the supervisor falls back on is for workers.
         let shutdown = settings.shutdown.or(defaults.shutdown.filter(|_| kind == Kind::Worker));
         let settings = settings.or(defaults);

@@ -179,7 +179,7 @@ impl SupervisorBuilder {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and in one without timers (`enable_time`).
     pub async fn start(self) -> Result<Supervisor, StartError> {
         let (handle, strong) = self.0.start().await?;
         Ok(Supervisor { handle: SupervisorRef(handle), _strong: strong })

@@ -54,6 +54,23 @@ async fn one_child_through_all_operations() {
     assert_eq!(supervisor.which_child("z").await.unwrap().unwrap().state, ChildState::Running, "DO-17");
 }
 
+/// DS-01 a reference to a child of another supervisor, or of an earlier run of this one, finds nobody: whoever has the same id, and whoever
+/// came as the first there, too, goes on.
+#[tokio::test(start_paused = true)]
+async fn a_reference_is_to_one_supervisors_child() {
+    let one = DynamicSupervisor::builder().start().await.unwrap();
+    let other = DynamicSupervisor::builder().start().await.unwrap();
+    let foreign = one.start_child(idle("a")).await.unwrap().child().unwrap();
+    let own = other.start_child(idle("a")).await.unwrap().child().unwrap();
+    assert_ne!(own, foreign);
+    assert_eq!(other.which_child(&foreign).await.unwrap(), None);
+    assert!(matches!(other.terminate_child(&foreign).await, Err(TerminateChildError::NotFound)));
+    other.request_terminate_child(&foreign);
+    let state = other.which_child(&own).await.unwrap().map(|info| info.state);
+    assert_eq!(state, Some(ChildState::Running));
+    one.terminate_child(&foreign).await.unwrap();
+}
+
 /// DO-10 a temporary child that is terminated is gone, and its id is free.
 #[tokio::test(start_paused = true)]
 async fn temporary_children_go() {

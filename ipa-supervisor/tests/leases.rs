@@ -652,3 +652,20 @@ async fn a_child_that_takes_the_context_of_another() {
     assert_eq!(begun.elapsed(), Duration::ZERO, "nobody holds it");
     supervisor.shutdown().await.unwrap();
 }
+
+/// A blocking child's context can do on the thread what it can do elsewhere.
+#[tokio::test]
+async fn a_blocking_child_spawns_within_its_runtime() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let spec = ChildSpec::blocking("a", move |cx| {
+        let (task, closure) = (tell.clone(), tell.clone());
+        cx.context().spawn(async move { task.send("task") });
+        cx.context().spawn_blocking(move || closure.send("closure"));
+        cx.stopped();
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    let mut both = [told.recv().await.unwrap(), told.recv().await.unwrap()];
+    both.sort_unstable();
+    assert_eq!(both, ["closure", "task"]);
+    supervisor.shutdown().await.unwrap();
+}

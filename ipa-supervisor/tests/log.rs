@@ -100,6 +100,48 @@ async fn a_lease_that_is_held_is_in_the_log() {
     assert_eq!(*lines.0.lock().unwrap(), ["DEBUG message=child ended child=a#1 reason=normal"]);
 }
 
+/// Panics at whatever it is told.
+struct Panics;
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ipa_supervisor")
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        panic!("as every time")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// A subscriber that panics does no harm to who speaks to it.
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_harms_nobody() {
+    let _guard = tracing::subscriber::set_default(Panics);
+    let crash = Arc::new(tokio::sync::Notify::new());
+    let spec = ChildSpec::task("a", {
+        let crash = crash.clone();
+        move |_cx| {
+            let crash = crash.clone();
+            async move { crash.notified().await }
+        }
+    });
+    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    crash.notify_one();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let row = supervisor.which_child("a").await.unwrap().unwrap();
+    assert_eq!((row.child.incarnation.0, row.restarts), (2, 1));
+    supervisor.shutdown().await.unwrap();
+}
+
 /// Is done at once, but for its `terminate`.
 struct NeverTidy;
 

@@ -13,6 +13,8 @@ enum Msg {
     Hang(Reply<()>, oneshot::Sender<()>),
     Crash,
     CallSelf(Reply<Result<u64, CallError>>),
+    /// Answers how many of so many casts to itself were queued.
+    CastSelf(u64, Reply<u64>),
 }
 
 struct Counter(u64);
@@ -31,6 +33,16 @@ impl Server for Counter {
             }
             Msg::Crash => panic!("as asked"),
             Msg::CallSelf(reply) => reply.send(cx.address().call(Msg::Get).await),
+            Msg::CastSelf(casts, reply) => {
+                let mut queued = 0;
+                for _ in 0..casts {
+                    match cx.address().cast(Msg::Add(1)).await {
+                        Ok(()) => queued += 1,
+                        Err(error) => assert!(matches!(error, CastError::Full(Msg::Add(1)))),
+                    }
+                }
+                reply.send(queued);
+            }
         }
         Ok(Flow::Continue)
     }
@@ -130,6 +142,27 @@ async fn a_server_that_calls_itself_is_refused() {
     let before = tokio::time::Instant::now();
     assert_eq!(address.call(Msg::CallSelf).await, Ok(Err(CallError::WouldDeadlock)));
     assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+/// RT-20 a server whose mailbox is full would wait for itself in a cast to itself, for ever: it is told that it is full.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_casts_to_itself_does_not_wait_for_a_place() {
+    let (_supervisor, address) = counter(Mailbox { capacity: 2, when_full: WhenFull::Wait }).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(address.call(|reply| Msg::CastSelf(5, reply)).await, Ok(2));
+    assert_eq!(address.call(Msg::Get).await, Ok(2), "and others wait for their places");
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+/// In a mailbox without places nobody waits for one.
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_without_places_refuses() {
+    let (_supervisor, address) = counter(Mailbox { capacity: 0, when_full: WhenFull::Wait }).await;
+    let before = tokio::time::Instant::now();
+    assert!(matches!(address.cast(Msg::Add(1)).await, Err(CastError::Full(Msg::Add(1)))));
+    assert_eq!(address.call(Msg::Get).await, Err(CallError::Full));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    address.info(Msg::Add(1)).unwrap();
 }
 
 /// RT-25 a cooperative server finishes the message it is at, and takes no further one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::children::{Start, State, Why};
+use super::children::{Slot, Start, State, Why};
 use super::kept::KeptPolicy;
 use super::start::NotUp;
 use super::{Action, Command, Discipline, Incarnation, Machine, Note, Phase, SlotId};
@@ -161,13 +161,24 @@ impl<Tag> Machine<Tag> {
         let coming = |id| matches!(&self.phase, Phase::Starting(starting) if starting.awaits(id));
         let active = || {
             let mut significant = self.children.iter().filter(|(_, slot)| slot.policy.significant);
-            significant.any(|(id, slot)| !matches!(slot.state, State::Undefined) || coming(id))
+            // One that somebody wants gone is as good as gone: in OTP, where that stop is one step, this end comes after it.
+            let up =
+                |id, slot: &Slot<Tag>| !matches!(slot.state, State::Undefined) && !self.is_leaving(id, slot);
+            significant.any(|(id, slot)| up(id, slot) || coming(id))
         };
         match self.options.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => true,
             AutoShutdown::AllSignificant => !active(),
         }
+    }
+
+    /// Whether a child is on its way out because somebody wants it gone, and not to be started again with its group.
+    fn is_leaving(&self, id: SlotId, slot: &Slot<Tag>) -> bool {
+        let (State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending)) = &slot.state else {
+            return false;
+        };
+        ending.why == Why::Asked && !self.group_waits_for(id)
     }
 
     /// A child is not running any more and not to be restarted.

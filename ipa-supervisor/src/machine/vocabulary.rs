@@ -289,8 +289,8 @@ pub enum Note {
 
 /// One child: its id, its place, and which run of it.
 ///
-/// The place ([`slot`](Self::slot)) stays the same across restarts and is never given to another child; the incarnation
-/// tells the runs apart. Where a call takes a `ChildRef`, it means the child, whatever its incarnation is by then.
+/// The place ([`slot`](Self::slot)) stays the same across restarts and is never given to another child of the supervisor; under a dynamic
+/// one, whose children have no other identity, not by another supervisor or another run of it either. The incarnation tells the runs apart. Where a call takes a `ChildRef`, it means the child, whatever its incarnation is by then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ChildRef {
     /// The child's id.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::SpecError;
-use crate::policy::AutoShutdown;
+use crate::policy::{AutoShutdown, Strategy};
 
 fn auto(auto_shutdown: AutoShutdown) -> MachineOptions {
     MachineOptions { auto_shutdown, ..options() }
@@ -71,6 +71,21 @@ fn all_significant() {
     rig.crashes("t");
     assert_eq!(rig.ends("s", ExitReason::Normal), [""; 0]);
     assert_eq!(rig.ends("u", ExitReason::Normal), [""; 0], "t is restarting");
+}
+
+/// SC-05 one that somebody is stopping is not active any more, however long that takes; one that its group is stopping is.
+#[test]
+fn those_that_somebody_stops_are_not_active() {
+    let children = || ["s", "t"].map(|id| significant(transient(id)));
+    let mut rig = Rig::running(auto(AutoShutdown::AllSignificant), children());
+    assert_eq!(rig.terminate("stop", "s"), ["stop s#1"]);
+    assert_eq!(rig.ends("t", ExitReason::Normal), [""; 0], "s is being stopped already");
+    assert_eq!(rig.stops("s"), ["stop: done", "exit shutdown: significant child `t` ended"]);
+    let all = MachineOptions { strategy: Strategy::OneForAll, ..auto(AutoShutdown::AllSignificant) };
+    let mut rig = Rig::running(all, [children()[0].clone(), permanent("p"), children()[1].clone()]);
+    assert_eq!(rig.crashes("p"), ["stop t#1"]);
+    assert_eq!(rig.ends("s", ExitReason::Normal), [""; 0]);
+    assert!(!rig.machine.is_stopping(), "both are started again with p");
 }
 
 /// SC-05 during the initial start, those that are still to come are active.
