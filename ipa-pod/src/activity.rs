@@ -33,22 +33,27 @@ impl Activity {
         Busy(self.clone())
     }
 
-    /// Waits until there has been no activity for this long. Cancel safe.
-    pub(crate) async fn idle_for(&self, time: Duration) {
+    /// Waits until there has been no activity for this long, and lets `end` follow from it in the same step: whoever is busy before that has
+    /// prevented it, and whoever is after finds it done. Cancel safe.
+    pub(crate) async fn idle_for(&self, time: Duration, end: impl FnOnce()) {
         loop {
-            let since = {
+            let due = {
                 let state = self.state.lock();
-                (state.busy == 0).then_some(state.last)
+                let due = (state.busy == 0).then(|| state.last.checked_add(time));
+                if let Some(Some(due)) = due
+                    && due <= Instant::now()
+                {
+                    end();
+                    return;
+                }
+                due
             };
-            match since {
+            match due {
                 // The permit that is left when the last is done before this waits is seen by the wait.
                 None => self.done.notified().await,
-                Some(since) => match since.checked_add(time) {
-                    Some(due) if due > Instant::now() => sleep_until(due).await,
-                    Some(_) => return,
-                    // Longer than the clock goes: for ever.
-                    None => std::future::pending().await,
-                },
+                Some(Some(due)) => sleep_until(due).await,
+                // Longer than the clock goes: for ever.
+                Some(None) => std::future::pending().await,
             }
         }
     }
@@ -75,5 +80,30 @@ impl Drop for Busy {
 impl std::fmt::Debug for Busy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Busy")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That nobody is busy and what follows from it are one step: who comes to be busy has done so before it, or finds it done.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_busy_between_the_look_and_the_end() {
+        let second = Duration::from_secs(1);
+        let activity = Activity::new();
+        let begun = Instant::now();
+        let busy = activity.busy();
+        let (mut ends, mut within) = (0, false);
+        let idle = activity.idle_for(second, || {
+            ends += 1;
+            within = activity.state.try_lock().is_none();
+        });
+        let done = async {
+            tokio::time::sleep(3 * second).await;
+            drop(busy);
+        };
+        tokio::join!(idle, done);
+        assert_eq!((ends, within, begun.elapsed()), (1, true, 4 * second));
     }
 }

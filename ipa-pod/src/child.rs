@@ -17,12 +17,13 @@ use ipa_supervisor::{
     BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Note, Restart, Settings,
     StartError, StopMode, SupervisorRef,
 };
+use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
 use crate::admission::{AdmitError, Permit};
 use crate::error::{StartPodError, StopPodError, panicked};
-use crate::host::{Host, Predecessor, Reservation, caught};
-use crate::pod::PodRef;
+use crate::host::{Caught, Host, KILL_GRACE, Predecessor, Reservation};
+use crate::pod::{PodRef, PodStatus};
 use crate::scope::PodScope;
 use crate::spec::PodSpec;
 use crate::task::TaskId;
@@ -30,6 +31,8 @@ use crate::task::TaskId;
 pub(crate) struct PodChild {
     host: Arc<Host>,
     plan: Plan,
+    /// From `init` on.
+    pod: Option<PodRef>,
     running: Option<RunningPod>,
 }
 
@@ -41,6 +44,12 @@ pub(crate) enum Plan {
     Own(TaskId),
 }
 
+impl Drop for PodChild {
+    fn drop(&mut self) {
+        self.cut_off();
+    }
+}
+
 struct RunningPod {
     pod: PodRef,
     idle_stop: Option<Duration>,
@@ -50,7 +59,24 @@ struct RunningPod {
 
 impl PodChild {
     pub(crate) fn new(host: Arc<Host>, plan: Plan) -> Self {
-        Self { host, plan, running: None }
+        Self { host, plan, pod: None, running: None }
+    }
+
+    /// Sees to it that a pod which was cut off, killed from without, is called stuck if something of it does not end: it cannot say so itself.
+    fn cut_off(&self) {
+        let Some(pod) = self.pod.as_ref().filter(|pod| pod.0.reason.lock().is_none()) else { return };
+        pod.0.raise(&pod.0.cut_off);
+        // Of its own pods the pod supervisor hears it.
+        if pod.0.parent.is_none()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (host, pod) = (self.host.clone(), pod.clone());
+            runtime.spawn(async move {
+                if tokio::time::timeout(KILL_GRACE, pod.wait()).await.is_err() {
+                    host.stuck(&pod);
+                }
+            });
+        }
     }
 
     fn reservation(&mut self) -> Result<(Reservation, Option<Predecessor>), StartPodError> {
@@ -137,7 +163,9 @@ impl PodChild {
         cx.lease().tie(guard);
 
         let scope = PodScope::of(pod);
-        let spec = match catch_unwind(AssertUnwindSafe(|| pod.0.factory.make(&scope))) {
+        // There until the pod has ended.
+        let Some(factory) = pod.0.factory.lock().clone() else { return Err(StartPodError::Draining) };
+        let spec = match catch_unwind(AssertUnwindSafe(move || factory.make(&scope))) {
             Ok(made) => made.map_err(Arc::from),
             Err(payload) => Err(panicked(&ExitReason::panicked(payload))),
         };
@@ -180,7 +208,8 @@ impl PodChild {
                 Some(starting) => starting.clone().acquire_owned().await.ok(),
             };
             let timeout = self.host.admission_timeout;
-            let asked = tokio::time::timeout(timeout, caught(self.host.admission.admit(&task))).await;
+            let admit = Caught::new(|| self.host.admission.admit(&task));
+            let asked = tokio::time::timeout(timeout, admit).await;
             match asked {
                 Err(_) => Err(StartPodError::TimedOut { task: task.clone(), timeout, child: None }),
                 Ok(Ok(Ok(permit))) => Ok((permit, place)),
@@ -268,10 +297,13 @@ impl RunningPod {
                 revoked.wait().await;
             })
         });
-        let idle = self
-            .idle_stop
-            .filter(|_| idle)
-            .map(|time| -> Signal<'a> { Box::pin(async move { pod.0.activity().idle_for(time).await }) });
+        let idle = self.idle_stop.filter(|_| idle).map(|time| -> Signal<'a> {
+            // By its status whoever declares activity sees whether that came in time.
+            let end = || {
+                pod.enter(PodStatus::Stopping);
+            };
+            Box::pin(async move { pod.0.activity().idle_for(time, end).await })
+        });
         let supervisor = self.nested.handle();
         let signals =
             Signals { cx, host, pod, supervisor, revoked, idle, parent_spoke: false, stop_seen: false };
@@ -356,7 +388,8 @@ impl Child for PodChild {
         let pod = reservation.end.pod.clone();
         cx.lease().tie(reservation);
         // Set here alone: an incarnation's init is called once.
-        let _ = pod.0.child.set(cx.child().clone());
+        let _ = pod.0.child.set((cx.supervisor(), cx.child().clone()));
+        self.pod = Some(pod.clone());
         match self.start(cx, &pod, predecessor).await {
             Ok(()) => {
                 self.host.active(&pod);

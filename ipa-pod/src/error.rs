@@ -54,12 +54,13 @@ pub enum StartPodError {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// The start took longer than the start timeout; it has been rolled back.
-    #[error("the pod of task `{task}` did not start within {timeout:?}{}", at_child(.child))]
+    /// The start took longer than it may, and has been rolled back: the admission longer than the admission timeout, or the children longer
+    /// than the start timeout.
+    #[error("the pod of task `{task}` {}", late(.timeout, .child))]
     TimedOut {
         /// The task.
         task: TaskId,
-        /// The start timeout.
+        /// The timeout: the start's, if a child is named, else the admission's.
         timeout: Duration,
         /// The child that was starting, if it came that far.
         child: Option<ChildId>,
@@ -145,8 +146,11 @@ pub(crate) fn names(children: &[ChildRef]) -> String {
     children.iter().map(|child| format!("`{child}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn at_child(child: &Option<ChildId>) -> String {
-    child.as_ref().map(|child| format!(": child `{child}` was starting")).unwrap_or_default()
+fn late(timeout: &Duration, child: &Option<ChildId>) -> String {
+    match child {
+        Some(child) => format!("did not start within {timeout:?}: child `{child}` was starting"),
+        None => format!("was not admitted within {timeout:?}"),
+    }
 }
 
 /// A panic, where an error is wanted.

@@ -253,11 +253,13 @@ impl PodSupervisorRef {
         if old.contains_caller() {
             return Err(RestartPodError::Stop(StopPodError::WouldDeadlock));
         }
+        // None if it has ended since it was looked up.
+        let factory = old.0.factory.lock().clone().unwrap_or_else(|| host.factory.clone());
         let Some((reservation, predecessor)) = host.succeed(&old, self.dynamic.clone()).map_err(start)?
         else {
             // It is at its very end, by itself.
             old.wait().await;
-            return self.start(&host, task, old.0.factory.clone()).await.map_err(start);
+            return self.start(&host, task, factory).await.map_err(start);
         };
         let new = reservation.end.pod.clone();
         self.start_reserved(&host, reservation, Some(predecessor)).await.map_err(|error| match error {
@@ -411,7 +413,7 @@ impl PodSupervisorRef {
             Err(ShutdownError::Stuck(left)) => {
                 let of_pod = |StuckChild(child)| {
                     let pod = self.registry.pods().lookup(child.id.as_str())?;
-                    (pod.0.child.get() == Some(&child)).then_some(pod)
+                    pod.0.is_child(&child).then_some(pod)
                 };
                 let stuck: Vec<_> = left
                     .into_iter()

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use ipa_registry::Registration;
@@ -20,6 +20,9 @@ use crate::registry::PodRegistry;
 use crate::shared::Shared;
 use crate::spec::PodFactory;
 use crate::task::TaskId;
+
+/// How long a pod that was killed whole may take to be gone before it is called stuck: as supervisors have it by default.
+pub(crate) const KILL_GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Host {
     pub(crate) registry: PodRegistry,
@@ -63,10 +66,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let key = self.key.take();
         // A subscriber's waker may panic, and so may whoever waits for the end: two panics at once would abort the process.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(key))) {
-            let (task, reason) = (self.end.pod.task(), ExitReason::panicked(payload));
-            tracing::error!(%task, %reason, "whoever was told that a pod's key is free has panicked");
-        }
+        shielded("whoever was told that a pod's key is free", || drop(key));
     }
 }
 
@@ -125,7 +125,8 @@ impl Host {
             Succession::Over => return Ok(None),
         }
         let Some(key) = old.0.key.lock().upgrade() else { return Ok(None) };
-        let pod = self.new_pod(old.task().clone(), old.0.factory.clone(), Some(parent));
+        let Some(factory) = old.0.factory.lock().clone() else { return Ok(None) };
+        let pod = self.new_pod(old.task().clone(), factory, Some(parent));
         *pod.0.key.lock() = Arc::downgrade(&key);
         *succession = Succession::Taken(pod.clone());
         Ok(Some((Reservation { key: Some(key), end: self.end(pod) }, Predecessor(old.clone()))))
@@ -140,13 +141,15 @@ impl Host {
     }
 
     pub(crate) fn publish(&self, event: PodEvent) {
-        // An error says only that nobody listens.
-        let _ = self.events.send(event);
+        shielded("a subscriber to pods' events", || {
+            // An error says only that nobody listens.
+            let _ = self.events.send(event);
+        });
     }
 
     pub(crate) fn starting(&self, pod: &PodRef) {
         pod.0.announced.store(true, Ordering::Release);
-        tracing::debug!(task = %pod.task(), "pod is starting");
+        logged(|| tracing::debug!(task = %pod.task(), "pod is starting"));
         self.publish(PodEvent::Starting(pod.clone()));
     }
 
@@ -156,7 +159,7 @@ impl Host {
         pod.enter(PodStatus::Active);
         pod.0.touch();
         pod.0.raise(&pod.0.up);
-        tracing::info!(task = %pod.task(), "pod is active");
+        logged(|| tracing::info!(task = %pod.task(), "pod is active"));
         self.publish(PodEvent::Active(pod.clone()));
     }
 
@@ -165,7 +168,7 @@ impl Host {
     pub(crate) fn stopping(&self, pod: &PodRef, reason: Option<Arc<str>>) {
         pod.enter(PodStatus::Stopping);
         if !pod.0.stop_announced.swap(true, Ordering::AcqRel) {
-            tracing::info!(task = %pod.task(), reason = reason.as_deref(), "pod is stopping");
+            logged(|| tracing::info!(task = %pod.task(), reason = reason.as_deref(), "pod is stopping"));
             self.publish(PodEvent::Stopping { pod: pod.clone(), reason });
         }
     }
@@ -174,7 +177,9 @@ impl Host {
         if pod.enter(PodStatus::Stuck) {
             let children = pod.0.stuck();
             self.totals.stuck.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end");
+            logged(
+                || tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end"),
+            );
             self.publish(PodEvent::Stuck { pod: pod.clone(), children });
             // Last, so that whoever waited finds all of it published.
             pod.0.raise(&pod.0.is_stuck);
@@ -243,23 +248,60 @@ impl Drop for PodEnd {
         let was_active = shared.up.load(Ordering::Acquire);
         let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
         total.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended");
+        logged(|| tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended"));
         if shared.announced.load(Ordering::Acquire) {
             let (pod, reason) = (self.pod.clone(), reason.clone());
             self.host.publish(PodEvent::Ended { pod, reason, was_active });
         }
+        let factory = shared.factory.lock().take();
+        // What it captured is foreign.
+        shielded("a pod's factory, when dropped", || drop(factory));
         // Last, so that whoever waited, a successor too, finds all of it published.
         shared.set_ended(reason);
     }
 }
 
-/// Polls foreign code with panics caught.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, ExitReason> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(payload) => Poll::Ready(Err(ExitReason::panicked(payload))),
-    })
-    .await
+/// Calls foreign code whose panic is nobody's: what follows is to be done all the same.
+pub(crate) fn shielded(what: &str, call: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        let reason = ExitReason::panicked(payload);
+        logged(|| tracing::error!(%reason, "panic in {what}"));
+    }
+}
+
+/// Says something to the log, whose subscriber is foreign, too. If that panics, nobody is left to be told.
+fn logged(say: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(say));
+}
+
+/// Foreign code, called, polled and dropped with panics caught.
+pub(crate) struct Caught<F>(Option<Result<F, ExitReason>>);
+
+impl<F> Caught<F> {
+    pub(crate) fn new(call: impl FnOnce() -> F) -> Self {
+        Self(Some(catch_unwind(AssertUnwindSafe(call)).map_err(ExitReason::panicked)))
+    }
+}
+
+impl<F: Future + Unpin> Future for Caught<F> {
+    type Output = Result<F::Output, ExitReason>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let polled = match &mut self.0 {
+            Some(Ok(future)) => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
+            Some(Err(reason)) => return Poll::Ready(Err(reason.clone())),
+            None => return Poll::Pending,
+        };
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(ExitReason::panicked(payload))),
+        }
+    }
+}
+
+impl<F> Drop for Caught<F> {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        shielded("an admission's future, when dropped", || drop(future));
+    }
 }

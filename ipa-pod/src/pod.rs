@@ -13,6 +13,7 @@ use ipa_supervisor::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::StopPodError;
+use crate::host::KILL_GRACE;
 use crate::scope::LookupError;
 use crate::shared::Shared;
 use crate::task::TaskId;
@@ -175,15 +176,18 @@ impl PodRef {
 
     /// Waits until the pod has ended, or it is clear that it does not.
     pub(crate) async fn stopped(&self) -> Result<(), StopPodError> {
-        self.0
-            .until(|pod| match pod.ended.get() {
-                Some(_) => Some(Ok(())),
-                None => pod
-                    .is_stuck
-                    .load(Ordering::Acquire)
-                    .then(|| Err(StopPodError::Stuck { task: pod.task.clone(), children: pod.stuck() })),
-            })
-            .await
+        let stuck = |pod: &Shared| Err(StopPodError::Stuck { task: pod.task.clone(), children: pod.stuck() });
+        let known = |pod: &Shared| match pod.ended.get() {
+            Some(_) => Some(Ok(())),
+            None => pod.is_stuck.load(Ordering::Acquire).then(|| stuck(pod)),
+        };
+        let cut_off = |pod: &Shared| pod.cut_off.load(Ordering::Acquire).then_some(());
+        if let Some(known) = self.0.until(|pod| known(pod).map(Some).or(cut_off(pod).map(|()| None))).await {
+            return known;
+        }
+        // Whoever is to say that it is stuck may have gone with its runtime: after twice the time it is taken to be.
+        let said = tokio::time::timeout(2 * KILL_GRACE, self.0.until(known)).await;
+        said.unwrap_or_else(|_| stuck(&self.0))
     }
 
     /// Waits until the pod has become active.
@@ -193,10 +197,7 @@ impl PodRef {
 
     /// Whether the current task works for this pod, so that it must not wait for its end.
     pub(crate) fn contains_caller(&self) -> bool {
-        let as_child = match (&self.0.parent, self.0.child.get()) {
-            (Some(parent), Some(child)) => parent.is_within(child),
-            _ => false,
-        };
+        let as_child = self.0.child.get().is_some_and(|(supervisor, child)| supervisor.is_within(child));
         let within = |supervisor: &Option<SupervisorRef>| {
             supervisor.as_ref().is_some_and(SupervisorRef::contains_caller)
         };
@@ -259,6 +260,9 @@ impl PodRef {
     ///
     /// See [`StartChildError`].
     pub async fn start_child(&self, spec: impl Into<ChildSpec>) -> Result<Started, StartChildError> {
+        if self.is_admission_of_caller() {
+            return Err(StartChildError::WouldDeadlock);
+        }
         self.supervisor().await.ok_or(StartChildError::Closed)?.start_child(spec).await
     }
 
@@ -268,6 +272,9 @@ impl PodRef {
     ///
     /// See [`TerminateChildError`].
     pub async fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), TerminateChildError> {
+        if self.is_admission_of_caller() {
+            return Err(TerminateChildError::WouldDeadlock);
+        }
         self.supervisor().await.ok_or(TerminateChildError::Closed)?.terminate_child(id).await
     }
 
@@ -277,6 +284,9 @@ impl PodRef {
     ///
     /// See [`RestartChildError`].
     pub async fn restart_child(&self, id: impl Into<ChildId>) -> Result<Started, RestartChildError> {
+        if self.is_admission_of_caller() {
+            return Err(RestartChildError::WouldDeadlock);
+        }
         self.supervisor().await.ok_or(RestartChildError::Closed)?.restart_child(id).await
     }
 
@@ -286,6 +296,9 @@ impl PodRef {
     ///
     /// See [`DeleteChildError`].
     pub async fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), DeleteChildError> {
+        if self.is_admission_of_caller() {
+            return Err(DeleteChildError::WouldDeadlock);
+        }
         self.supervisor().await.ok_or(DeleteChildError::Closed)?.delete_child(id).await
     }
 
@@ -308,6 +321,11 @@ impl PodRef {
             metadata: self.metadata(),
             children,
         })
+    }
+
+    /// Whether the pod has no supervisor yet, and the current task is what it waits for.
+    fn is_admission_of_caller(&self) -> bool {
+        self.0.supervisor.get().is_none() && self.contains_caller()
     }
 
     /// The pod's supervisor, waited for if need be; `None` if the pod ended before it had one.

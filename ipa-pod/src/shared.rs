@@ -29,14 +29,14 @@ pub(crate) struct Shared {
     pub(crate) started_at: SystemTime,
     pub(crate) restarts: AtomicU64,
     pub(crate) registry: PodRegistry,
-    /// What a restart makes the successor with.
-    pub(crate) factory: Arc<dyn PodFactory>,
+    /// What it is made with, and its successor; until it has ended, as handles are to keep nothing alive, and a factory captures what it likes.
+    pub(crate) factory: Mutex<Option<Arc<dyn PodFactory>>>,
     /// The supervisor that the pod is; `None` if it ended before it came to one.
     pub(crate) supervisor: OnceLock<Option<SupervisorRef>>,
     /// The supervisor that the pod is a child of, if it is a pod supervisor's.
     pub(crate) parent: Option<DynamicRef>,
-    /// The pod as a child of that one.
-    pub(crate) child: OnceLock<ChildRef>,
+    /// The supervisor that it is a child of in any case, and which of those.
+    pub(crate) child: OnceLock<(SupervisorRef, ChildRef)>,
     /// What holds the task's key while this incarnation lives.
     pub(crate) key: Mutex<Weak<KeyHold>>,
     pub(crate) succession: Mutex<Succession>,
@@ -46,11 +46,13 @@ pub(crate) struct Shared {
     /// Whether `Starting` was published: if not, `Ended` is not either.
     pub(crate) announced: AtomicBool,
     pub(crate) stop_announced: AtomicBool,
+    /// Whether it was killed from without: nothing of the pod's own runs any more.
+    pub(crate) cut_off: AtomicBool,
     /// Set when the pod becomes active.
     pub(crate) up: AtomicBool,
     /// Made when somebody asks for it.
     activity: OnceLock<Arc<Activity>>,
-    /// Told whenever a child has published something, and when the pod becomes active, stuck, has a supervisor, has ended.
+    /// Told whenever a child has published something, and when the pod becomes active, stuck, cut off, has a supervisor, has ended.
     pub(crate) changed: Arc<Notify>,
     /// What few pods have.
     extra: Mutex<Option<Box<Extra>>>,
@@ -80,7 +82,7 @@ impl Shared {
             started_at: SystemTime::now(),
             restarts: AtomicU64::new(0),
             registry,
-            factory,
+            factory: Mutex::new(Some(factory)),
             supervisor: OnceLock::new(),
             parent,
             child: OnceLock::new(),
@@ -90,6 +92,7 @@ impl Shared {
             is_stuck: AtomicBool::new(false),
             announced: AtomicBool::new(false),
             stop_announced: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             up: AtomicBool::new(false),
             activity: OnceLock::new(),
             changed: Arc::default(),
@@ -117,6 +120,11 @@ impl Shared {
 
     pub(crate) fn remove_stuck(&self, child: &ChildRef) {
         self.extra(|extra| extra.stuck.retain(|stuck| stuck != child));
+    }
+
+    /// Whether the pod is this child of its supervisor.
+    pub(crate) fn is_child(&self, child: &ChildRef) -> bool {
+        self.child.get().is_some_and(|(_, own)| own == child)
     }
 
     pub(crate) fn activity(&self) -> &Arc<Activity> {

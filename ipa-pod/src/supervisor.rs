@@ -187,7 +187,7 @@ fn note_stuck(host: &Weak<Host>, note: &ipa_supervisor::Note) {
     if let (Some(host), ipa_supervisor::Note::Stuck(child)) = (host.upgrade(), note)
         && let Some(pod) = host.registry.pods().lookup(child.id.as_str())
         // Its successor, if a restart has got that far, is another child.
-        && pod.0.child.get() == Some(child)
+        && pod.0.is_child(child)
     {
         host.stuck(&pod);
     }

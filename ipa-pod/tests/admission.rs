@@ -134,6 +134,20 @@ async fn an_admission_has_a_deadline() {
     assert_eq!((begun.elapsed(), dropped.take().len(), pods.count_pods()), (3 * SECOND, 1, 0));
 }
 
+/// PL-05 one that panics when it is dropped for that has taken too long all the same.
+#[tokio::test(start_paused = true)]
+async fn an_admission_that_panics_when_it_is_dropped() {
+    let admission = Admit::by(move |_| async move {
+        let _on_drop = OnDrop(Some(Box::new(|| panic!("as it is dropped"))));
+        std::future::pending::<Result<Permit, AdmitError>>().await
+    });
+    let pods = PodSupervisor::builder(admission, |_: &_| Ok(PodSpec::new())).admission_timeout(3 * SECOND);
+    let pods = pods.start().await.unwrap();
+    let error = pods.start_pod("t").await.unwrap_err();
+    assert_eq!(error.to_string(), "the pod of task `t` was not admitted within 3s");
+    assert_eq!(pods.count_pods(), 0);
+}
+
 /// PL-13 a pod whose permit is revoked is killed: no child's terminate runs, the reason says why, the key is free afterwards.
 #[tokio::test(start_paused = true)]
 async fn a_revoked_pod_is_killed() {

@@ -147,3 +147,41 @@ async fn an_admission_cannot_wait_for_its_own_pod() {
     assert_eq!(pod.wait().await.to_string(), "shutdown: by myself");
     assert_eq!(log.take(), ["Err(WouldDeadlock)", "Err(Stop(WouldDeadlock))", "Err(WouldDeadlock)"]);
 }
+
+/// PL-14 nor for what the pod is to do when it is admitted; and a pod that is a child of a supervisor of the user's is its own, too.
+#[tokio::test(start_paused = true)]
+async fn an_admission_cannot_wait_for_what_comes_after_it() {
+    let slot: Arc<Mutex<Option<PodSupervisorRef>>> = Arc::default();
+    let log = Log::default();
+    let admission = {
+        let (slot, log) = (slot.clone(), log.clone());
+        Admit::by(move |task| {
+            let (pods, log) = (slot.lock().unwrap().clone().unwrap(), log.clone());
+            async move {
+                let pod = pods.get_pod(&task).unwrap();
+                log.push(format!("{:?}", pod.start_child(idle("b")).await));
+                log.push(format!("{:?}", pod.terminate_child("a").await));
+                log.push(format!("{:?}", pod.restart_child("a").await));
+                log.push(format!("{:?}", pod.delete_child("a").await));
+                log.push(format!("{:?}", pods.stop_pod(&task).await));
+                let started = pods.get_or_start(&task).await;
+                log.push(started.map_err(|error| error.to_string()).map(|_| ()).unwrap_err());
+                Ok(ipa_pod::Permit::new())
+            }
+        })
+    };
+    let pods = PodSupervisor::builder(admission, |_: &_| Ok(PodSpec::new().child(idle("a"))));
+    let pods = pods.start().await.unwrap();
+    *slot.lock().unwrap() = Some(pods.downgrade());
+    let before = tokio::time::Instant::now();
+    pods.start_pod("t").await.unwrap();
+    let mut expected = vec!["Err(WouldDeadlock)"; 5];
+    expected.push("task `t` has a pod already, which is starting");
+    assert_eq!(log.take(), expected);
+    let own = pods.child_spec("u".try_into().unwrap()).unwrap();
+    let own = ipa_supervisor::Supervisor::builder().child(own).start().await.unwrap();
+    expected[5] = "task `u` has a pod already, which is starting";
+    assert_eq!(log.take(), expected);
+    assert_eq!(before.elapsed(), std::time::Duration::ZERO);
+    own.shutdown().await.unwrap();
+}

@@ -98,3 +98,28 @@ async fn many_pods_leave_nothing() {
     pods.shutdown().await.unwrap();
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }
+
+/// What a pod was made with goes with it, whoever still has a handle to it.
+#[tokio::test]
+async fn a_handle_keeps_no_factory() {
+    let pods = PodSupervisor::builder(Everything, |scope: &PodScope| Ok(pod(scope))).start().await.unwrap();
+    let captured = Arc::new(());
+    let factory = {
+        let captured = captured.clone();
+        move |scope: &PodScope| {
+            let _ = &captured;
+            Ok(pod(scope))
+        }
+    };
+    let first = pods.start_pod_with("t", factory).await.unwrap();
+    let scope = PodScope::of(&first);
+    let second = pods.restart_pod("t").await.unwrap();
+    assert_eq!(
+        (first.has_ended(), Arc::strong_count(&captured)),
+        (true, 2),
+        "the second is made with it, too"
+    );
+    pods.stop_pod("t").await.unwrap();
+    assert_eq!((second.has_ended(), Arc::strong_count(&captured)), (true, 1));
+    drop(scope);
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{
     Closed, DeleteChildError, RestartChildError, ShutdownError, StartChildError, TerminateChildError,
@@ -208,6 +209,11 @@ impl SupervisorRef {
         self.0.is_closed()
     }
 
+    /// Whether the current task belongs to this child of the supervisor, or to anything under it.
+    pub fn is_within(&self, child: &ChildRef) -> bool {
+        self.0.caller() == Some(child.slot)
+    }
+
     /// Whether the current task belongs to a child of this supervisor, at whatever depth. A call from there that would wait for
     /// the supervisor's end is refused.
     pub fn contains_caller(&self) -> bool {
@@ -355,6 +361,9 @@ impl fmt::Debug for DynamicRef {
     }
 }
 
+/// How long what is left of a supervisor that was killed itself may take to end before it is called stuck: as children have it by default.
+const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
+
 /// What both kinds of handle share.
 #[derive(Clone)]
 pub(crate) struct Handle(pub(crate) Arc<Port>);
@@ -430,7 +439,14 @@ impl Handle {
             Some(Err(Refusal::Stuck(stuck))) => return Err(ShutdownError::Stuck(stuck)),
             Some(Err(Refusal::WouldDeadlock)) => return Err(ShutdownError::WouldDeadlock),
             // Done, or the loop has ended already.
-            Some(_) | None => {}
+            Some(_) => {}
+            None if self.0.reason.lock().is_some() => {}
+            // Or it was killed, and cannot say any more what of its children does not end. On no runtime there is no time to wait for.
+            None if tokio::runtime::Handle::try_current().is_err() => {}
+            None => {
+                let ended = tokio::time::timeout(CUT_OFF_GRACE, self.0.ended.wait()).await;
+                return ended.map(|_| ()).map_err(|_| ShutdownError::Stuck(Vec::new()));
+            }
         }
         self.wait().await;
         Ok(())

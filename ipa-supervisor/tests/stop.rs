@@ -266,7 +266,8 @@ async fn the_last_handle() {
 #[test]
 fn the_runtime_ends() {
     let world = World::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let weak = runtime.block_on(async {
         let leaf = world.clone();
         let inner = move || Supervisor::builder().child(leaf.spec("leaf"));

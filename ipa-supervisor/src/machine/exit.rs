@@ -178,7 +178,8 @@ impl<Tag> Machine<Tag> {
         let (State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending)) = &slot.state else {
             return false;
         };
-        ending.why == Why::Asked && !self.group_waits_for(id)
+        let comes_back = self.group.as_ref().is_some_and(|group| group.stops() && group.restarts(id));
+        ending.why == Why::Asked && !comes_back
     }
 
     /// A child is not running any more and not to be restarted.

@@ -51,6 +51,11 @@ impl<Tag> Group<Tag> {
         self.from.is_none_or(|from| from <= id)
     }
 
+    /// Whether it starts this child again when all of it is down.
+    pub(super) fn restarts(&self, id: SlotId) -> bool {
+        self.holds(id) && !self.excluded.contains(&id)
+    }
+
     /// The commands that wait.
     pub(super) fn into_deferred(self) -> Vec<Command<Tag>> {
         self.deferred.into_iter().map(|deferred| deferred.command).collect()

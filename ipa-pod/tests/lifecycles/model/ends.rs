@@ -128,7 +128,17 @@ impl Life {
 
     /// Whether the end of a significant child is the end of the pod.
     fn shuts_down(&self) -> bool {
-        let left = |pod: &Pod| pod.kids.iter().any(|kid| kid.plan.significant && kid.state != State::Down);
+        // One that somebody stops is as good as down, unless it is its group, which starts it again.
+        let comes_back = |pod: &Pod, kid: &Kid| {
+            let restarts = |group: &Group| kid.slot >= group.from && !group.excluded.contains(&kid.slot);
+            pod.group.as_ref().is_some_and(|group| group.pending.is_none() && restarts(group))
+        };
+        let active = |pod: &Pod, kid: &Kid| match kid.state {
+            State::Down => false,
+            State::Leaving { why: Why::Wanted, .. } => comes_back(pod, kid),
+            _ => true,
+        };
+        let left = |pod: &Pod| pod.kids.iter().any(|kid| kid.plan.significant && active(pod, kid));
         match self.plan.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => true,
