@@ -73,6 +73,11 @@ mod time;
 pub mod transfer;
 mod wakeups;
 
+/// For implementations of [`EventStore`].
+pub use async_trait::async_trait;
+/// The crates whose types are among those of this one.
+pub use {ipa_pod, serde_json, uuid};
+
 pub use admission::StoreAdmission;
 pub use error::{Cause, StoreError};
 pub use event::{NewEvent, RecordedEvent};

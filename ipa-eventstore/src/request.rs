@@ -70,6 +70,7 @@ pub enum Direction {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use = "it reads nothing until a store is given it"]
 pub struct ReadStream {
     /// Only versions above this one.
     pub after: u64,
@@ -139,6 +140,7 @@ impl ReadStream {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use = "it reads nothing until a store is given it"]
 pub struct ReadAll {
     /// Only events after this position.
     pub after: Position,
@@ -211,6 +213,7 @@ impl ReadAll {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use = "it reads nothing until a store is given it"]
 pub struct ListStreams {
     /// Only streams of this type.
     pub stream_type: Option<StreamType>,

@@ -25,6 +25,7 @@ use crate::{Position, RecordedEvent, StoreError, StreamId, StreamType};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "it follows nothing until a store is given it"]
 pub struct Subscribe {
     /// Which events, and after which.
     pub source: Source,

@@ -45,7 +45,7 @@ pub enum StartPodError {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// The pod's factory failed or panicked.
+    /// The pod's factory failed or panicked, or made what is no supervisor: with two children of one id, say.
     #[error("the factory of the pod of task `{task}` failed")]
     Factory {
         /// The task.

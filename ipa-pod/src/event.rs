@@ -78,6 +78,7 @@ impl PodEvent {
 /// It holds the last 4096 events: a subscriber that falls further behind never slows a pod down, but is told that it lagged, and
 /// should list the pods to see where things stand.
 #[derive(Debug)]
+#[must_use = "events are lost to who does not receive them"]
 pub struct PodEvents(pub(crate) broadcast::Receiver<PodEvent>);
 
 /// How many events a subscriber may lag behind.

@@ -348,7 +348,8 @@ impl PodSupervisorRef {
     /// caller says otherwise.
     ///
     /// `None` when nothing is left of the pod supervisor, whose admission, factory and registry it uses: no strong handle, no pod, no such
-    /// spec. After a [`drain`](Self::drain) or [`shutdown`](Self::shutdown) its start is refused.
+    /// spec. After a [`drain`](Self::drain) or [`shutdown`](Self::shutdown) its start is refused: one that is permanent is then too much for the
+    /// restart intensity of its supervisor when it next ends.
     pub fn child_spec(&self, task: TaskId) -> Option<ChildSpec> {
         let host = self.host.upgrade()?;
         let id = ipa_supervisor::ChildId::from(task.shared());

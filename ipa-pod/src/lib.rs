@@ -59,6 +59,8 @@ mod supervisor;
 mod task;
 
 pub use async_trait::async_trait;
+/// The crates whose types are among those of this one.
+pub use {ipa_registry, ipa_supervisor};
 
 pub use self::activity::Busy;
 pub use self::admission::{Admission, AdmitError, Permit, Revoker};

@@ -71,6 +71,14 @@ impl TryFrom<String> for TaskId {
     }
 }
 
+impl TryFrom<&String> for TaskId {
+    type Error = InvalidTaskId;
+
+    fn try_from(text: &String) -> Result<Self, InvalidTaskId> {
+        Self::new(text.as_str())
+    }
+}
+
 impl From<&TaskId> for TaskId {
     fn from(task: &TaskId) -> Self {
         task.clone()

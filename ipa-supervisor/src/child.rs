@@ -126,6 +126,10 @@ pub trait Child: Send + 'static {
 /// let _ = ChildSpec::task("worded", |_cx| async { Exit::shutdown_with("nothing to do") });
 /// let _ = ChildSpec::task("endless", |_cx| async { loop { tokio::task::yield_now().await } });
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a child cannot end with `{Self}`",
+    note = "a child's function returns `()`, an `Exit`, or a `Result` of either; a `;` after its last expression makes that `()`"
+)]
 pub trait IntoExit {
     /// The result of a [`Child::run`] that this stands for.
     fn into_exit(self) -> Result<Exit, BoxError>;

@@ -3,6 +3,7 @@
 //! It runs on its child's task, not on one of its own: its loop is polled by `init` until its children are up, and by `run` from
 //! then on. It asks to be told of a stop in both, so that what it has started is stopped in order.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -37,6 +38,12 @@ pub struct NestedSupervisor {
     driver: Option<Owner>,
     port: Arc<Port>,
     dynamic: bool,
+}
+
+impl fmt::Debug for NestedSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NestedSupervisor").field("dynamic", &self.dynamic).finish_non_exhaustive()
+    }
 }
 
 impl NestedSupervisor {

@@ -1,7 +1,11 @@
 //! `export`: every field, in the order of positions, to the byte.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use ipa_eventstore::transfer::Export;
 use ipa_eventstore::{EventStore, Expected, Json, NewEvent, Snapshot, StreamType};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -154,4 +158,27 @@ async fn a_stream_that_is_created_again_meanwhile_counts_as_deleted() {
     let exported = export.await.unwrap();
     assert_eq!((exported.streams, exported.events, exported.deleted_meanwhile), (2, 1001, 1));
     store.close().await.unwrap();
+}
+
+/// A reader that does not read holds up no interrupt: one is enough, for events as they are and for those to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_it_though_nobody_reads() {
+    let place = Place::new();
+    let store = place.open().await;
+    let name = stream(&store, "task-1", 0).await;
+    // More than a pipe holds: whoever has read the first of it has the tool wait within it.
+    let payload = Json::parse(format!("{:?}", "x".repeat(1 << 18))).unwrap();
+    store.append(&name, Expected::Any, vec![NewEvent::new("large", payload).unwrap()]).await.unwrap();
+    store.close().await.unwrap();
+    for words in [&["export", "events.db"][..], &["tail", "events.db", "--from-start"]] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut child =
+                place.command(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            let mut first = [0];
+            child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let ended = tokio::task::spawn_blocking(move || (child.wait().unwrap().code(), child));
+            assert_eq!(ended.await.unwrap().0, Some(130), "{words:?}");
+        }
+    }
 }

@@ -7,9 +7,9 @@ use ipa_eventstore::{Position, StreamId, StreamType};
 
 const AFTER_HELP: &str = "\
 STORE is the file of a store. Everything but `import` only reads, also beside a running writer, and
-takes no lock. While a verb reads there are a -wal and a -shm file beside the store; they are
-removed again when nobody has the store open. They may stay behind, harmless, after `tail`, and
-when the tool is killed.
+takes no lock. While a verb reads there are a -wal and a -shm file beside the store, so its directory
+must be writable; they are removed again when nobody has the store open. They may stay behind,
+harmless, after `tail`, and when the tool is killed or interrupted.
 
 Exit codes:
   0    done; nothing wrong (also when the reader of a pipe went away)

@@ -13,6 +13,11 @@ impl Bar {
         Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(spinner()))
     }
 
+    /// One that shows nothing.
+    pub fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// One for bytes that are read, of so many.
     pub fn of_bytes(total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());

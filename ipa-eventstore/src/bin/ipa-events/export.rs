@@ -1,7 +1,7 @@
 //! `export`: events as JSON lines.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::{reading, stdout, text};
 
 pub async fn run(args: Export, json: bool) -> Result<ExitCode, Failure> {
     let path = args.store.clone();
-    let interrupt = Interrupt::listen()?;
+    let interrupt = if is_stdio(&args.file) { Interrupt::listen_and_end() } else { Interrupt::listen() }?;
     reading(&path, async |store| {
         // After the store is open: without one, no file is made.
         let exported = if is_stdio(&args.file) {
@@ -46,7 +46,8 @@ async fn export(
     if let Some(stream_type) = &args.r#type {
         export = export.stream_type(stream_type.clone());
     }
-    let bar = Bar::new();
+    // Not between the events themselves.
+    let bar = if is_stdio(&args.file) && io::stdout().is_terminal() { Bar::hidden() } else { Bar::new() };
     let exported = interrupt.or(export.run(out, |progress| bar.show(progress))).await;
     bar.clear();
     match exported {

@@ -1,11 +1,16 @@
 //! Ctrl-C and SIGTERM, for verbs that have something to put in order before they end.
 
 use std::process;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::failure::{Failure, INTERRUPTED, STORE};
+
+/// How long a verb that may be blocked has to end after an interrupt.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The first interrupt, from the moment it is listened for: an earlier one ends the process.
 pub struct Interrupt(oneshot::Receiver<()>);
@@ -14,6 +19,17 @@ impl Interrupt {
     /// Listens from here on. A second interrupt ends the process at once.
     pub fn listen() -> Result<Self, Failure> {
         Self::listen_and(|| {})
+    }
+
+    /// The same for a verb that writes to standard output, where a reader that does not read may block it for ever: it has a moment to put things
+    /// in order, and then the process ends.
+    pub fn listen_and_end() -> Result<Self, Failure> {
+        Self::listen_and(|| {
+            tokio::spawn(async {
+                sleep(MOMENT).await;
+                process::exit(i32::from(INTERRUPTED));
+            });
+        })
     }
 
     /// The same for a verb that may block its thread: this lets it go on.

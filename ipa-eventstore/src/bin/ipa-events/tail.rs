@@ -17,7 +17,7 @@ use crate::{reading, stdout, text};
 
 pub async fn run(args: Tail, json: bool) -> Result<ExitCode, Failure> {
     let path = args.store.clone();
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen_and_end()?;
     reading(&path, async |store| {
         // Interrupted or not: the end of following is no failure.
         let following = async {

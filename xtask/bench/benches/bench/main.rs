@@ -45,8 +45,8 @@ struct Options {
     /// Fails where a mark is not met
     #[arg(long)]
     check: bool,
-    /// Writes the results into BENCHMARKS.md
-    #[arg(long)]
+    /// Writes the results of all rows into BENCHMARKS.md
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
     /// Where table and plots are written [default: target/bench]
     #[arg(long, value_name = "DIR")]
