@@ -60,3 +60,14 @@ fn a_runtime_without_timers_is_refused() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _ = runtime.block_on(Supervisor::builder().start());
 }
+
+/// A spec shows what was said of the child, and not its factory.
+#[test]
+fn a_spec_shows_its_settings() {
+    let spec = ipa_supervisor::ChildSpec::task("a", |_cx| async {}).shutdown(Shutdown::BrutalKill);
+    let text = format!("{spec:?}");
+    assert!(text.starts_with(
+        "ChildSpec { id: \"a\", settings: Settings { restart: None, shutdown: Some(BrutalKill), "
+    ));
+    assert!(text.ends_with(", .. }"), "{text}");
+}
