@@ -65,7 +65,7 @@ impl PodChild {
     /// Sees to it that a pod which was cut off, killed from without, is called stuck if something of it does not end: it cannot say so itself.
     fn cut_off(&self) {
         let Some(pod) = self.pod.as_ref().filter(|pod| pod.0.reason.lock().is_none()) else { return };
-        pod.0.raise(&pod.0.cut_off);
+        pod.enter(PodStatus::Stopping);
         // Of its own pods the pod supervisor hears it.
         if pod.0.parent.is_none()
             && let Ok(runtime) = Handle::try_current()

@@ -194,7 +194,8 @@ impl PodSupervisorRef {
     ///
     /// A pod that is still starting is rolled back. A second stop joins the first. A stop during a restart is answered when the old
     /// pod has ended; the new one comes up all the same. It takes at most the pod's shutdown timeout
-    /// plus its kill grace: 11 seconds by default.
+    /// plus its kill grace: 11 seconds by default. If the pod went with its runtime, and only a closure or a thread is left of it, nobody can
+    /// say so any more, and this takes as long as that does.
     ///
     /// # Errors
     ///
@@ -345,7 +346,8 @@ impl PodSupervisorRef {
     }
 
     /// The task's pod as a child of any supervisor: it reserves the task's key when it starts, and is temporary unless the
-    /// caller says otherwise.
+    /// caller says otherwise. Killed whole by that supervisor, it is called stuck if it has not ended a second later, whatever that one's own
+    /// grace after a kill is.
     ///
     /// `None` when nothing is left of the pod supervisor, whose admission, factory and registry it uses: no strong handle, no pod, no such
     /// spec. After a [`drain`](Self::drain) or [`shutdown`](Self::shutdown) its start is refused: one that is permanent is then too much for the

@@ -163,8 +163,8 @@ impl Host {
         self.publish(PodEvent::Active(pod.clone()));
     }
 
-    /// Called on the pod's own task, or in a turn of its loop, as all that publishes an event of a pod which is alive: hence their order. No
-    /// turn comes between the last child's start and `Active`.
+    /// Called on the pod's own task, or in a turn of its loop, as all that publishes an event of a pod which is alive, but for
+    /// [`stuck`](Self::stuck) of one that was killed whole: hence their order. No turn comes between the last child's start and `Active`.
     pub(crate) fn stopping(&self, pod: &PodRef, reason: Option<Arc<str>>) {
         pod.enter(PodStatus::Stopping);
         if !pod.0.stop_announced.swap(true, Ordering::AcqRel) {
@@ -177,10 +177,11 @@ impl Host {
         if pod.enter(PodStatus::Stuck) {
             let children = pod.0.stuck();
             self.totals.stuck.fetch_add(1, Ordering::Relaxed);
+            // First, as the pod may end at any moment, which is published after it.
+            self.publish(PodEvent::Stuck { pod: pod.clone(), children: children.clone() });
             logged(
                 || tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end"),
             );
-            self.publish(PodEvent::Stuck { pod: pod.clone(), children });
             // Last, so that whoever waited finds all of it published.
             pod.0.raise(&pod.0.is_stuck);
         }
@@ -236,6 +237,10 @@ pub(crate) struct PodEnd {
 impl Drop for PodEnd {
     fn drop(&mut self) {
         let shared = &self.pod.0;
+        shared.set_over();
+        let factory = shared.factory.lock().take();
+        // What it captured is foreign.
+        shielded("a pod's factory, when dropped", || drop(factory));
         // Whoever waited for a supervisor that never came to be is told so.
         shared.set_supervisor(None);
         let succession = std::mem::replace(&mut *shared.succession.lock(), Succession::Over);
@@ -253,9 +258,6 @@ impl Drop for PodEnd {
             let (pod, reason) = (self.pod.clone(), reason.clone());
             self.host.publish(PodEvent::Ended { pod, reason, was_active });
         }
-        let factory = shared.factory.lock().take();
-        // What it captured is foreign.
-        shielded("a pod's factory, when dropped", || drop(factory));
         // Last, so that whoever waited, a successor too, finds all of it published.
         shared.set_ended(reason);
     }

@@ -13,7 +13,6 @@ use ipa_supervisor::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::StopPodError;
-use crate::host::KILL_GRACE;
 use crate::scope::LookupError;
 use crate::shared::Shared;
 use crate::task::TaskId;
@@ -176,18 +175,15 @@ impl PodRef {
 
     /// Waits until the pod has ended, or it is clear that it does not.
     pub(crate) async fn stopped(&self) -> Result<(), StopPodError> {
-        let stuck = |pod: &Shared| Err(StopPodError::Stuck { task: pod.task.clone(), children: pod.stuck() });
-        let known = |pod: &Shared| match pod.ended.get() {
-            Some(_) => Some(Ok(())),
-            None => pod.is_stuck.load(Ordering::Acquire).then(|| stuck(pod)),
-        };
-        let cut_off = |pod: &Shared| pod.cut_off.load(Ordering::Acquire).then_some(());
-        if let Some(known) = self.0.until(|pod| known(pod).map(Some).or(cut_off(pod).map(|()| None))).await {
-            return known;
-        }
-        // Whoever is to say that it is stuck may have gone with its runtime: after twice the time it is taken to be.
-        let said = tokio::time::timeout(2 * KILL_GRACE, self.0.until(known)).await;
-        said.unwrap_or_else(|_| stuck(&self.0))
+        self.0
+            .until(|pod| match pod.ended.get() {
+                Some(_) => Some(Ok(())),
+                None => pod
+                    .is_stuck
+                    .load(Ordering::Acquire)
+                    .then(|| Err(StopPodError::Stuck { task: pod.task.clone(), children: pod.stuck() })),
+            })
+            .await
     }
 
     /// Waits until the pod has become active.
@@ -341,9 +337,12 @@ impl PodRef {
         }
     }
 
-    /// Moves to a status, if that is a step forward; answers whether it was.
+    /// Moves to a status, if that is a step forward and the pod's end is not being told; answers whether it was.
     pub(crate) fn enter(&self, next: PodStatus) -> bool {
         let mut status = self.0.status.lock();
+        if self.0.over.load(Ordering::Relaxed) {
+            return false;
+        }
         let forward = matches!(
             (*status, next),
             (PodStatus::Starting, _)

@@ -25,6 +25,8 @@ use crate::task::TaskId;
 pub(crate) struct Shared {
     pub(crate) task: TaskId,
     pub(crate) status: Mutex<PodStatus>,
+    /// Whether its end is being told, after which nothing else is. Set under the lock of its status.
+    pub(crate) over: AtomicBool,
     pub(crate) created: Instant,
     pub(crate) started_at: SystemTime,
     pub(crate) restarts: AtomicU64,
@@ -46,13 +48,11 @@ pub(crate) struct Shared {
     /// Whether `Starting` was published: if not, `Ended` is not either.
     pub(crate) announced: AtomicBool,
     pub(crate) stop_announced: AtomicBool,
-    /// Whether it was killed from without: nothing of the pod's own runs any more.
-    pub(crate) cut_off: AtomicBool,
     /// Set when the pod becomes active.
     pub(crate) up: AtomicBool,
     /// Made when somebody asks for it.
     activity: OnceLock<Arc<Activity>>,
-    /// Told whenever a child has published something, and when the pod becomes active, stuck, cut off, has a supervisor, has ended.
+    /// Told whenever a child has published something, and when the pod becomes active, stuck, has a supervisor, has ended.
     pub(crate) changed: Arc<Notify>,
     /// What few pods have.
     extra: Mutex<Option<Box<Extra>>>,
@@ -78,6 +78,7 @@ impl Shared {
         Self {
             task,
             status: Mutex::new(PodStatus::Starting),
+            over: AtomicBool::new(false),
             created: Instant::now(),
             started_at: SystemTime::now(),
             restarts: AtomicU64::new(0),
@@ -92,7 +93,6 @@ impl Shared {
             is_stuck: AtomicBool::new(false),
             announced: AtomicBool::new(false),
             stop_announced: AtomicBool::new(false),
-            cut_off: AtomicBool::new(false),
             up: AtomicBool::new(false),
             activity: OnceLock::new(),
             changed: Arc::default(),
@@ -143,6 +143,12 @@ impl Shared {
         if self.supervisor.set(supervisor).is_ok() {
             self.changed.notify_waiters();
         }
+    }
+
+    /// From here on its end is told, and nothing else of it.
+    pub(crate) fn set_over(&self) {
+        let _status = self.status.lock();
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// Sets a flag, and tells whoever waits for it.
@@ -212,5 +218,27 @@ impl StopWanted {
         }
         // Again: what was wanted before the waker was there has woken nobody.
         self.cause.get().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::PodRef;
+    use crate::scope::PodScope;
+    use crate::spec::PodSpec;
+
+    /// Of a pod whose end is being told nothing is told that comes before it.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_follows_the_end() {
+        let factory = Arc::new(|_: &PodScope| Ok(PodSpec::new()));
+        let pod = || {
+            let task = "t".try_into().unwrap();
+            PodRef(Arc::new(Shared::new(task, PodRegistry::new(), factory.clone(), None)))
+        };
+        let (alive, over) = (pod(), pod());
+        over.0.set_over();
+        assert_eq!([&alive, &over].map(|pod| pod.enter(PodStatus::Stuck)), [true, false]);
+        assert_eq!([alive, over].map(|pod| pod.status()), [PodStatus::Stuck, PodStatus::Starting]);
     }
 }

@@ -434,6 +434,7 @@ async fn a_pod_of_the_users_own_that_is_killed_whole_is_reported() {
     let pod = pods.get_pod("t").unwrap();
     keeper.until_blocked().await;
     assert!(matches!(own.terminate_child(&child).await, Err(TerminateChildError::Stuck(_))));
+    assert_eq!((pod.status(), pods.pod_running("t")), (PodStatus::Stopping, false), "at once");
     assert!(matches!(pods.stop_pod("t").await, Err(StopPodError::Stuck { .. })));
     assert_eq!((pod.status(), pods.stats().stuck, pods.stats().stuck_total), (PodStatus::Stuck, 1, 1));
     assert!(matches!(pods.get_or_start("t").await, Err(StartPodError::AlreadyStarted { .. })));
@@ -442,31 +443,6 @@ async fn a_pod_of_the_users_own_that_is_killed_whole_is_reported() {
     assert_eq!(names(&mut events), ["t starting", "t active", "t stuck", "t ended"]);
     own.request_shutdown(Cause::Requested(None));
     own.wait().await;
-}
-
-/// RT-05 RT-18 whoever asks from elsewhere for the end of what went with its runtime, all but a closure, is not kept waiting for that.
-#[test]
-fn what_is_left_of_a_runtime_is_stuck() {
-    let ((gate, mut keeper), log) = (gate(), Log::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let pods = runtime.block_on(async {
-        let pods = start(&Streams::any(), pod(&gate, &log, How::Closure)).await;
-        pods.start_pod("t").await.unwrap();
-        keeper.until_blocked().await;
-        pods
-    });
-    let pod = pods.get_pod("t").unwrap();
-    runtime.shutdown_background();
-    let other =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    other.block_on(async {
-        assert!(matches!(pods.stop_pod("t").await, Err(StopPodError::Stuck { .. })));
-        assert!(matches!(pods.drain().await, Err(ShutdownPodsError::Stuck(_))));
-        assert!(!pod.has_ended());
-        keeper.release();
-        assert!(matches!(pod.wait().await, ipa_supervisor::ExitReason::Killed));
-        pods.drain().await.unwrap();
-    });
 }
 
 /// PL-18 RT-01 a factory that blocks its thread is no child, but is killed and reported like one; its key is kept.

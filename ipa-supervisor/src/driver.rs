@@ -460,10 +460,7 @@ impl Driver {
 
     fn note(&self, note: &Note) {
         // Not the machine's: it may have forgotten the child by now, and says so after the note.
-        // A subscriber of the log is foreign, too.
-        log::caught("the log's subscriber", || {
-            log::note(note, |slot| self.slots.get(slot).map(|slot| slot.restart));
-        });
+        log::said(|| log::note(note, |slot| self.slots.get(slot).map(|slot| slot.restart)));
         if let Some(observer) = &self.observer {
             log::caught("a supervisor's observer", || observer.observe(note));
         }

@@ -173,8 +173,7 @@ pub enum DeleteChildError {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
-    /// These children were killed and have not ended; all others have. The supervisor ends when they do. None are named if the supervisor
-    /// itself was killed, by its own supervisor or with its runtime: something of it has not ended a second later.
+    /// These children were killed and have not ended; all others have. The supervisor ends when they do.
     #[error("{} were killed but have not ended", names(.0))]
     Stuck(Vec<StuckChild>),
     /// A child asked for the end of its own supervisor; `request_shutdown` does not wait.

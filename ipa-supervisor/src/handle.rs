@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{
     Closed, DeleteChildError, RestartChildError, ShutdownError, StartChildError, TerminateChildError,
@@ -165,7 +164,8 @@ impl SupervisorRef {
 
     /// Stops all children, one at a time, the last first; `Ok` when the supervisor and all under it have ended.
     ///
-    /// A second stop joins the first. A supervisor that has ended is `Ok`.
+    /// A second stop joins the first. A supervisor that has ended is `Ok`. One that was itself killed, by its own supervisor or with its
+    /// runtime, cannot say any more what of it does not end: then this waits for that, as [`wait`](Self::wait) does.
     ///
     /// # Errors
     ///
@@ -361,9 +361,6 @@ impl fmt::Debug for DynamicRef {
     }
 }
 
-/// How long what is left of a supervisor that was killed itself may take to end before it is called stuck: as children have it by default.
-const CUT_OFF_GRACE: Duration = Duration::from_secs(1);
-
 /// What both kinds of handle share.
 #[derive(Clone)]
 pub(crate) struct Handle(pub(crate) Arc<Port>);
@@ -439,14 +436,7 @@ impl Handle {
             Some(Err(Refusal::Stuck(stuck))) => return Err(ShutdownError::Stuck(stuck)),
             Some(Err(Refusal::WouldDeadlock)) => return Err(ShutdownError::WouldDeadlock),
             // Done, or the loop has ended already.
-            Some(_) => {}
-            None if self.0.reason.lock().is_some() => {}
-            // Or it was killed, and cannot say any more what of its children does not end. On no runtime there is no time to wait for.
-            None if tokio::runtime::Handle::try_current().is_err() => {}
-            None => {
-                let ended = tokio::time::timeout(CUT_OFF_GRACE, self.0.ended.wait()).await;
-                return ended.map(|_| ()).map_err(|_| ShutdownError::Stuck(Vec::new()));
-            }
+            Some(_) | None => {}
         }
         self.wait().await;
         Ok(())

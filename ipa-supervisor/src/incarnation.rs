@@ -145,7 +145,9 @@ impl Body {
             return control.ended_here(End::Exited(ExitReason::Killed));
         }
         // For whoever wonders why it is still listed as running.
-        tracing::debug!(child = %control.child, "child has ended, but its lease is held: it counts as running until that is let go");
+        log::said(
+            || tracing::debug!(child = %control.child, "child has ended, but its lease is held: it counts as running until that is let go"),
+        );
         None
     }
 
@@ -239,7 +241,9 @@ impl Body {
 
     fn was_cut_short(&self) {
         let bound = self.bound();
-        tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may");
+        log::said(
+            || tracing::warn!(child = %self.cx.child(), ?bound, "terminate was cut short: it took longer than the child may"),
+        );
     }
 }
 

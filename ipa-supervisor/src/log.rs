@@ -34,12 +34,14 @@ pub(crate) fn note(note: &Note, restart_of: impl Fn(SlotId) -> Option<Restart>) 
     }
 }
 
+/// Says something, to a subscriber that is foreign: if it panics, nobody is left to be told.
+pub(crate) fn said(say: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(say));
+}
+
 /// Runs foreign code that has nobody but the log to tell of its panic.
 pub(crate) fn caught(what: &str, call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        // Caught as well: what follows is to be done, whatever a subscriber does.
-        let _ = catch_unwind(AssertUnwindSafe(
-            || tracing::error!(panic = %panic_text(payload), "panic in {what}"),
-        ));
+        said(|| tracing::error!(panic = %panic_text(payload), "panic in {what}"));
     }
 }

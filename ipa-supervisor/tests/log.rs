@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, Child, ChildSpec, Context, DynamicSupervisor, Exit, ExitReason, Restart, Shutdown, Supervisor,
-    TerminateChildError, async_trait,
+    BoxError, Child, ChildSpec, ChildState, Context, DynamicSupervisor, Exit, ExitReason, Restart, Shutdown,
+    Supervisor, TerminateChildError, async_trait,
 };
 use support::Bomb;
 use tokio::sync::mpsc;
@@ -134,11 +134,15 @@ async fn a_subscriber_that_panics_harms_nobody() {
             async move { crash.notified().await }
         }
     });
-    let supervisor = Supervisor::builder().child(spec).start().await.unwrap();
+    let untidy = ChildSpec::new("b", || NeverTidy).restart(Restart::Transient);
+    let untidy = untidy.shutdown(Shutdown::Timeout(Duration::from_millis(100)));
+    let supervisor = Supervisor::builder().child(spec).child(untidy).start().await.unwrap();
     crash.notify_one();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let row = supervisor.which_child("a").await.unwrap().unwrap();
-    assert_eq!((row.child.incarnation.0, row.restarts), (2, 1));
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    let rows = supervisor.which_children().await.unwrap();
+    let seen = rows.iter().map(|row| (row.child.to_string(), row.state, row.restarts));
+    let (up, down) = (ChildState::Running, ChildState::Undefined);
+    assert_eq!(seen.collect::<Vec<_>>(), [("a#2".to_owned(), up, 1), ("b#1".to_owned(), down, 0)]);
     supervisor.shutdown().await.unwrap();
 }
 

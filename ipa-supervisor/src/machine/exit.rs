@@ -178,7 +178,8 @@ impl<Tag> Machine<Tag> {
         let (State::Stopping(ending) | State::Killed(ending) | State::Stuck(ending)) = &slot.state else {
             return false;
         };
-        let comes_back = self.group.as_ref().is_some_and(|group| group.stops() && group.restarts(id));
+        let comes_back = slot.policy.restart != Restart::Temporary
+            && self.group.as_ref().is_some_and(|group| group.stops() && group.restarts(id));
         ending.why == Why::Asked && !comes_back
     }
 

@@ -51,7 +51,7 @@ impl<Tag> Group<Tag> {
         self.from.is_none_or(|from| from <= id)
     }
 
-    /// Whether it starts this child again when all of it is down.
+    /// Whether it starts this child again when all of it is down, if that is kept.
     pub(super) fn restarts(&self, id: SlotId) -> bool {
         self.holds(id) && !self.excluded.contains(&id)
     }

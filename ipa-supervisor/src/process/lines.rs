@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use crate::log;
 use crate::machine::ChildRef;
 
 /// Longer lines are broken, so that a process that never ends its line costs no more memory than this.
@@ -33,10 +34,14 @@ impl Stream {
         }
         match self {
             Self::Stdout => {
-                tracing::info!(target: "ipa_supervisor::process", %child, stream = "stdout", "{line}");
+                log::said(
+                    || tracing::info!(target: "ipa_supervisor::process", %child, stream = "stdout", "{line}"),
+                );
             }
             Self::Stderr => {
-                tracing::warn!(target: "ipa_supervisor::process", %child, stream = "stderr", "{line}");
+                log::said(
+                    || tracing::warn!(target: "ipa_supervisor::process", %child, stream = "stderr", "{line}"),
+                );
             }
         }
     }

@@ -20,6 +20,7 @@ use super::recipe::{ProcessInfo, Recipe, Spawned, StopSignal};
 use super::watch::{ProcessEnd, Sender};
 use crate::context::Context;
 use crate::lease::Lease;
+use crate::log;
 use crate::machine::ChildRef;
 
 /// The task's side of a process. Its drop kills the group, unless the process has ended.
@@ -89,7 +90,7 @@ impl Running {
     /// Apart from the sending, so that no subscriber runs under the lock.
     fn tell(&self, sent: Result<(), Errno>) {
         if let Err(error) = sent {
-            tracing::warn!(pid = self.pid, %error, "a process could not be sent a signal");
+            log::said(|| tracing::warn!(pid = self.pid, %error, "a process could not be sent a signal"));
         }
     }
 

@@ -131,7 +131,8 @@ impl Life {
         // One that somebody stops is as good as down, unless it is its group, which starts it again.
         let comes_back = |pod: &Pod, kid: &Kid| {
             let restarts = |group: &Group| kid.slot >= group.from && !group.excluded.contains(&kid.slot);
-            pod.group.as_ref().is_some_and(|group| group.pending.is_none() && restarts(group))
+            let kept = kid.plan.restart != Restart::Temporary;
+            kept && pod.group.as_ref().is_some_and(|group| group.pending.is_none() && restarts(group))
         };
         let active = |pod: &Pod, kid: &Kid| match kid.state {
             State::Down => false,

@@ -86,6 +86,13 @@ fn those_that_somebody_stops_are_not_active() {
     assert_eq!(rig.crashes("p"), ["stop t#1"]);
     assert_eq!(rig.ends("s", ExitReason::Normal), [""; 0]);
     assert!(!rig.machine.is_stopping(), "both are started again with p");
+    // A temporary one is not.
+    let rest = MachineOptions { strategy: Strategy::RestForOne, ..auto(AutoShutdown::AllSignificant) };
+    let children = [significant(transient("s")), permanent("p"), significant(temporary("t"))];
+    let mut rig = Rig::running(rest, children);
+    assert_eq!(rig.crashes("p"), ["stop t#1"]);
+    rig.ends("s", ExitReason::Normal);
+    assert!(rig.machine.is_stopping());
 }
 
 /// SC-05 during the initial start, those that are still to come are active.
