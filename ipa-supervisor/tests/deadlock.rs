@@ -322,3 +322,21 @@ async fn from_an_incarnation_on_the_same_task() {
     assert!(matches!(of_outer, Err(TerminateChildError::WouldDeadlock)), "{of_outer:?}");
     supervisor.shutdown().await.unwrap();
 }
+
+/// A handle knows which of its supervisor's children the current task belongs to.
+#[tokio::test(start_paused = true)]
+async fn a_handle_knows_whose_call_it_is() {
+    let (tell, told) = oneshot::channel();
+    let asks = ChildSpec::once("a", move |cx| async move {
+        let supervisor = cx.supervisor();
+        let sibling = supervisor.which_child("b").await.unwrap().unwrap().child;
+        let _ = tell.send([cx.child(), &sibling].map(|child| supervisor.is_within(child)));
+        cx.stopped().await;
+    });
+    let other = ChildSpec::task("b", |_cx| std::future::pending::<()>());
+    let supervisor = Supervisor::builder().child(other).child(asks).start().await.unwrap();
+    assert_eq!(told.await.unwrap(), [true, false]);
+    let children = supervisor.which_children().await.unwrap();
+    assert!(!children.iter().any(|row| supervisor.is_within(&row.child)), "nobody's");
+    supervisor.shutdown().await.unwrap();
+}
