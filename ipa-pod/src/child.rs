@@ -22,7 +22,8 @@ use tokio::sync::SetOnce;
 
 use crate::admission::{AdmitError, Permit};
 use crate::error::{StartPodError, StopPodError, panicked};
-use crate::host::{Caught, Host, KILL_GRACE, Predecessor, Reservation};
+use crate::foreign::Caught;
+use crate::host::{Host, KILL_GRACE, Predecessor, Reservation};
 use crate::pod::{PodRef, PodStatus};
 use crate::scope::PodScope;
 use crate::spec::PodSpec;

@@ -47,6 +47,7 @@ mod admission;
 mod child;
 mod error;
 mod event;
+mod foreign;
 mod handle;
 mod host;
 mod pod;
