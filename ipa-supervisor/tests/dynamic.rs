@@ -63,6 +63,7 @@ async fn a_reference_is_to_one_supervisors_child() {
     let foreign = one.start_child(idle("a")).await.unwrap().child().unwrap();
     let own = other.start_child(idle("a")).await.unwrap().child().unwrap();
     assert_ne!(own, foreign);
+    assert!([own.slot.0, foreign.slot.0].iter().all(|place| *place < 1 << 53), "a number of any JSON");
     assert_eq!(other.which_child(&foreign).await.unwrap(), None);
     assert!(matches!(other.terminate_child(&foreign).await, Err(TerminateChildError::NotFound)));
     other.request_terminate_child(&foreign);

@@ -70,4 +70,6 @@ fn a_spec_shows_its_settings() {
         "ChildSpec { id: \"a\", settings: Settings { restart: None, shutdown: Some(BrutalKill), "
     ));
     assert!(text.ends_with(", .. }"), "{text}");
+    let nested = ipa_supervisor::NestedSupervisor::new(Supervisor::builder());
+    assert_eq!(format!("{nested:?}"), "NestedSupervisor { dynamic: false, .. }");
 }

@@ -86,11 +86,27 @@ fn those_that_somebody_stops_are_not_active() {
     assert_eq!(rig.crashes("p"), ["stop t#1"]);
     assert_eq!(rig.ends("s", ExitReason::Normal), [""; 0]);
     assert!(!rig.machine.is_stopping(), "both are started again with p");
-    // A temporary one is not.
+    // Nor is one whose group, to which the other does not belong, starts it again: a temporary one is not, and none that somebody stops meanwhile.
     let rest = MachineOptions { strategy: Strategy::RestForOne, ..auto(AutoShutdown::AllSignificant) };
-    let children = [significant(transient("s")), permanent("p"), significant(temporary("t"))];
-    let mut rig = Rig::running(rest, children);
-    assert_eq!(rig.crashes("p"), ["stop t#1"]);
+    for (last, stopped, shuts_down) in
+        [(transient("t"), false, false), (temporary("t"), false, true), (transient("t"), true, true)]
+    {
+        let children = [significant(transient("s")), permanent("p"), significant(last)];
+        let mut rig = Rig::running(rest, children);
+        assert_eq!(rig.crashes("p"), ["stop t#1"]);
+        if stopped {
+            rig.terminate("stop", "t");
+        }
+        rig.ends("s", ExitReason::Normal);
+        assert_eq!(rig.machine.is_stopping(), shuts_down);
+    }
+    // Stopped by somebody while another group is being restarted.
+    let mut rig = Rig::running(
+        rest,
+        [significant(transient("t")), significant(transient("s")), permanent("p"), permanent("q")],
+    );
+    rig.terminate("stop", "t");
+    assert_eq!(rig.crashes("p"), ["stop q#1"]);
     rig.ends("s", ExitReason::Normal);
     assert!(rig.machine.is_stopping());
 }
