@@ -10,7 +10,9 @@
 use std::{
     collections::VecDeque,
     mem,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, atomic::Ordering},
+    thread,
 };
 
 use crate::{
@@ -179,9 +181,21 @@ impl<K, V> Hub<K, V> {
 
 impl<K, V> Drop for Hub<K, V> {
     fn drop(&mut self) {
-        for queue in self.queues.get_mut().iter() {
-            queue.close();
+        each(self.queues.get_mut(), Queue::close);
+    }
+}
+
+/// Does something with each queue that wakes its subscriber. A waker that panics keeps no other from being woken; its panic goes on after that.
+fn each<K, V>(queues: &Queues<K, V>, wake: impl Fn(&Queue<K, V>)) {
+    let mut panic = None;
+    for queue in queues.iter() {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| wake(queue))) {
+            panic.get_or_insert(payload);
         }
+    }
+    // Two at once would abort the process.
+    if let Some(payload) = panic.filter(|_| !thread::panicking()) {
+        resume_unwind(payload);
     }
 }
 
@@ -200,9 +214,7 @@ impl<K, V> Delivery<K, V> {
     /// Wakes the subscribers, then drops what was held. Runs foreign code: no lock may be held.
     pub(crate) fn finish(self) {
         let Self { queues, event, evicted } = self;
-        for queue in queues.iter() {
-            queue.ready.notify_one();
-        }
+        each(&queues, |queue| queue.ready.notify_one());
         drop((evicted, event, queues));
     }
 }

@@ -284,6 +284,31 @@ fn a_waker_may_panic() {
     });
 }
 
+/// RG-54 and it keeps no other subscriber from being woken: for an event, and at the end.
+#[test]
+fn a_waker_that_panics_is_not_the_others_loss() {
+    in_time(|| {
+        let (woken, registry) = (Arc::new(AtomicUsize::new(0)), Registry::<Key, u32>::new());
+        let (mut first, mut second) = (registry.subscribe(), registry.subscribe());
+        let panics = Waker::from(Arc::new(Hooker(Box::new(|| panic!("as intended")))));
+        let counts = {
+            let woken = woken.clone();
+            Waker::from(Arc::new(Hooker(Box::new(move || {
+                let _ = woken.fetch_add(1, Ordering::SeqCst);
+            }))))
+        };
+        let owner = registry.register(Key::plain(1), 1).unwrap();
+        while first.try_recv().is_ok() && second.try_recv().is_ok() {}
+        let (mut one, mut other) = (pin!(first.recv()), pin!(second.recv()));
+        assert!(one.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());
+        assert!(other.as_mut().poll(&mut Context::from_waker(&counts)).is_pending());
+        assert!(catch_unwind(AssertUnwindSafe(|| owner.update(2))).is_err());
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(other.as_mut().poll(&mut Context::from_waker(&counts)).is_ready());
+        drop(owner);
+    });
+}
+
 /// RG-54 the end of the registry wakes its subscribers, who then drop things of their own.
 #[test]
 fn the_end_of_the_registry_runs_wakers_without_a_lock() {

@@ -71,9 +71,12 @@ use crate::spec::{ChildId, ChildSpec, OneShotSpec};
 ///
 /// # What remains
 ///
-/// If *this* process is killed with SIGKILL, its children run on, as every process's do. Whoever must find them again writes
-/// them down with [`before_exec`](Self::before_exec). And nothing in this program may wait for *all* its children
-/// (`waitpid(-1)`) or ignore SIGCHLD: the exit status would be lost ([`ProcessError::StatusLost`]).
+/// If *this* process ends without its supervisors (killed with SIGKILL, by Ctrl-C or another signal that it does not handle, by
+/// [`std::process::exit`], or while a start is being made), its children run on, as every process's do: each has a group of its own, to which a terminal's
+/// Ctrl-C does not go. Whoever must find them again writes them down with [`before_exec`](Self::before_exec).
+///
+/// Nothing in this program may wait for *all* its children (`waitpid(-1)`) or ignore SIGCHLD: the exit status would be lost
+/// ([`ProcessError::StatusLost`]), and the rest of the group not killed. SIGPIPE is to be ignored, as Rust's programs do.
 ///
 /// # Cost
 ///
@@ -182,8 +185,8 @@ impl Process {
     /// Numbers of processes are used again once a process is gone, so a record that is to be acted upon after a crash needs
     /// more than the number: on Linux the boot id and the start time in `/proc/PID/stat`, which `execve` does not change.
     ///
-    /// The process waits as a `/bin/sh`, which adds `PWD` to the environment (bash also `SHLVL` and `_`), and may leave
-    /// variables out whose names are not valid in a shell.
+    /// The process waits as a `/bin/sh`, which sets what a shell has of its own: `PWD`, `IFS`, `PPID`, `OPTIND` (where it may refuse what it finds),
+    /// bash also `SHLVL` and `_`; and it may leave variables out whose names are not valid in a shell.
     ///
     /// # Cancel safety
     ///

@@ -408,7 +408,12 @@ pub(super) fn snapshot(
     };
     let decode = |(version, schema, data): (u64, u32, String)| match Json::check(&data) {
         Ok(data) => Ok(Snapshot::new(version, schema, data)),
-        Err(error) => Err(damaged(path, Some(stream), Some(version), error)),
+        // The stream is not: its state can be made without, and saved again.
+        Err(error) => {
+            let finding =
+                format!("the stream's snapshot is not readable ({error}); a newer one takes its place");
+            Err(damaged(path, Some(stream), Some(version), Finding(finding)))
+        }
     };
     found.map(decode).transpose()
 }

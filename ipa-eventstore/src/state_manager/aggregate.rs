@@ -123,7 +123,8 @@ pub trait Aggregate: Clone + Send + Sync + 'static {
     /// The event as it is stored. [`decode`](Self::decode) must make the same event of it.
     ///
     /// An event's own [id](NewEvent::id), derived from the command's, makes it safe to execute the command once more:
-    /// its events are then found to be stored already. Leave it unset otherwise.
+    /// its events are then found to be stored already, if [`decide`](Self::decide) answers the same on the state that contains them. One whose
+    /// decision depends on what it has done keeps the commands' ids in its state. Leave it unset otherwise.
     ///
     /// # Errors
     ///

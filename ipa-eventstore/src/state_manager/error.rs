@@ -17,7 +17,8 @@ use crate::{Cause, StoreError, StreamId, UpcastError};
 /// | `Replay` | unknown; all or none | as the error in it says; then see below |
 ///
 /// Where it is unknown, look at the state; or give the command's events [ids of its own](crate::Aggregate::encode)
-/// and execute it once more.
+/// and execute it once more. It is decided again then, on a state that contains its events if they were stored: where that may refuse it, or
+/// decide otherwise, the state must say that the command is done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExecuteError<R: std::error::Error + 'static> {

@@ -124,7 +124,10 @@ impl<F: FnMut(&[u8])> Split<F> {
             && !more.is_empty()
         {
             self.rest.extend_from_slice(piece);
-            self.end();
+            // Not within a character.
+            let whole = self.rest.len() - begun(&self.rest);
+            (self.line)(&self.rest[..whole]);
+            self.rest.drain(..whole);
             bytes = more;
         }
         self.rest.extend_from_slice(bytes);
@@ -134,6 +137,17 @@ impl<F: FnMut(&[u8])> Split<F> {
         (self.line)(&self.rest);
         self.rest.clear();
     }
+}
+
+/// How many of the last bytes are the beginning of a character in UTF-8 that is not there in full.
+fn begun(bytes: &[u8]) -> usize {
+    let mut last = bytes.iter().rev().take(3).enumerate();
+    let Some((after, lead)) = last.find(|(_, byte)| **byte & 0b1100_0000 != 0b1000_0000) else { return 0 };
+    let length = match lead.leading_ones() {
+        length @ 2..=4 => length as usize,
+        _ => 1,
+    };
+    if length > after + 1 { after + 1 } else { 0 }
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub enum Output {
     /// To `tracing`, line by line, target `ipa_supervisor::process`: standard output at `info`, standard error at `warn`, each
     /// with the fields `child` and `stream`. They are logged on a thread that is none of the runtime's, outside of any span.
     ///
-    /// Bytes that are no UTF-8 are replaced, lines beyond 8 KiB broken, white space at the end of a line and blank lines left
-    /// out. All that the process itself wrote is logged before its end is reported. What a grandchild that has left the group
+    /// Bytes that are no UTF-8 are replaced, lines beyond 8 KiB broken between two characters, white space at the end of a line, or of what a line
+    /// is broken into, and blank lines left out. All that the process itself wrote is logged before its end is reported. What a grandchild that has left the group
     /// writes after that is not waited for; it gets a broken pipe.
     #[default]
     Log,

@@ -21,3 +21,25 @@ fn reads_of_any_size_give_the_same_lines() {
         assert_eq!(split(&text, read), expected, "in reads of {read}");
     }
 }
+
+/// A line that is too long is not broken within a character; what is no character is broken anywhere.
+#[test]
+fn characters_stay_whole() {
+    for character in ["x", "é", "日", "🦀"] {
+        let text = format!("a{}", character.repeat(LONGEST));
+        for read in [1, 4096, text.len()] {
+            let lines = split(text.as_bytes(), read);
+            assert_eq!(lines.concat(), text.as_bytes());
+            assert!(lines.iter().all(|line| line.len() <= LONGEST && str::from_utf8(line).is_ok()));
+            assert_eq!(
+                (lines[0].len() - 1) / character.len(),
+                (LONGEST - 1) / character.len(),
+                "as many as fit"
+            );
+        }
+    }
+    for byte in [0x80, 0xff] {
+        let lines = split(&vec![byte; LONGEST + 1], 4096);
+        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [LONGEST, 1]);
+    }
+}
