@@ -352,7 +352,7 @@ impl Driver {
     fn start_child(&mut self, StartChild { tag, caller, id, factory, settings }: StartChild) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
-        let policy = Policy::resolve(id, settings, self.defaults.get());
+        let policy = Policy::resolve(id, settings.get(), self.defaults.get());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
         self.slots.insert(slot, Slot::new(factory, restart));

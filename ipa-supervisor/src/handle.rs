@@ -386,7 +386,6 @@ impl Handle {
     async fn start_child(&self, spec: ChildSpec) -> Result<Started, StartChildError> {
         let (tag, reply) = oneshot::channel();
         let ChildSpec { id, factory, settings } = spec;
-        let settings = settings.get();
         let request = StartChild { tag, caller: self.caller(), id: id.clone(), factory, settings };
         let answer: Answer = self.call(COMMANDS, request, reply).await.ok_or(StartChildError::Closed)?;
         match answer {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::inbox::Inbox;
 use crate::lineage::Within;
 use crate::machine::{ChildCounts, ChildInfo, Command, Incarnation, Outcome, Refusal, SlotId, Target};
-use crate::policy::{Policy, Settings};
+use crate::policy::{Kept, Policy};
 use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
 use crate::seat::Seat;
@@ -54,14 +54,14 @@ pub(crate) enum Message {
     },
 }
 
-/// With the settings unpacked: the caller has the time for it. And a block of this size is not one of the small ones, which glibc keeps
-/// apart when another thread than the one that made it gives it back, and sorts later: that would be a sixth of a start.
+/// With the settings packed: a block that is made by one thread and given back by another is to be a small one, which glibc's threads keep for
+/// themselves; for a larger one they would wait for each other, which was a third of a start.
 pub(crate) struct StartChild {
     pub(crate) tag: Reply,
     pub(crate) caller: Option<SlotId>,
     pub(crate) id: ChildId,
     pub(crate) factory: Factory,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Kept,
 }
 
 pub(crate) enum Request {
