@@ -401,36 +401,3 @@ async fn the_numbers_add_up() {
     starting.await.unwrap();
     stopping.await.unwrap();
 }
-
-/// Panics at whatever the log is told of pods.
-struct Panics;
-
-impl tracing::Subscriber for Panics {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("ipa_pod")
-    }
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        panic!("as every time")
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-/// A subscriber of the log that panics does no harm to a pod: it starts, and it ends.
-#[tokio::test(start_paused = true)]
-async fn a_log_that_panics_harms_no_pod() {
-    let _guard = tracing::subscriber::set_default(Panics);
-    let pods = start(&Streams::any(), |_| PodSpec::new().child(idle("a"))).await;
-    let mut events = pods.subscribe();
-    pods.start_pod("t").await.unwrap();
-    pods.stop_pod("t").await.unwrap();
-    assert_eq!(names(&mut events), ["t starting", "t active", "t stopping", "t ended"]);
-}
