@@ -67,19 +67,19 @@ pub enum AdmitError {
 /// ended, and before the task's key is free.
 #[must_use = "dropping a permit gives the right to run back"]
 pub struct Permit {
-    guard: Box<dyn Any + Send>,
+    guard: Option<Box<dyn Any + Send>>,
     revoked: Option<Arc<SetOnce<()>>>,
 }
 
 impl Permit {
     /// A permit that holds nothing.
     pub fn new() -> Self {
-        Self::holding(())
+        Self { guard: None, revoked: None }
     }
 
     /// A permit whose end is `guard`'s `Drop`.
     pub fn holding(guard: impl Any + Send) -> Self {
-        Self { guard: Box::new(guard), revoked: None }
+        Self { guard: Some(Box::new(guard)), revoked: None }
     }
 
     /// A permit that can be lost: the lease of the task went to another machine, say.
@@ -96,7 +96,7 @@ impl Permit {
     }
 
     /// What the pod keeps to the end, and what it listens to.
-    pub(crate) fn into_parts(self) -> (Box<dyn Any + Send>, Option<Arc<SetOnce<()>>>) {
+    pub(crate) fn into_parts(self) -> (Option<Box<dyn Any + Send>>, Option<Arc<SetOnce<()>>>) {
         (self.guard, self.revoked)
     }
 }

@@ -161,8 +161,9 @@ impl PodChild {
         permit: Permit,
     ) -> Result<(Duration, RunningPod), StartPodError> {
         let (guard, revoked) = permit.into_parts();
-        cx.lease().tie(guard);
-
+        if let Some(guard) = guard {
+            cx.lease().tie(guard);
+        }
         let scope = PodScope::of(pod);
         // There until the pod has ended.
         let Some(factory) = pod.0.factory.lock().clone() else { return Err(StartPodError::Draining) };
@@ -344,7 +345,8 @@ impl Signals<'_> {
             }
         }
         let going = self.parent_spoke || self.stop_seen;
-        if !going && pod.0.stop_wanted.poll(task).is_pending() && came(&mut self.idle, task) {
+        let waits = !going && self.idle.is_some() && pod.0.stop_wanted.poll(task).is_pending();
+        if waits && came(&mut self.idle, task) {
             pod.want_stop_for(Cause::Idle);
         }
         if !self.stop_seen
@@ -419,6 +421,10 @@ impl Child for PodChild {
             Err(error) => ExitReason::failed(error.to_string()),
         });
         ended
+    }
+
+    fn awaits_first(&self) -> bool {
+        true
     }
 
     fn defaults() -> Settings {

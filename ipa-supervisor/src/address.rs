@@ -326,6 +326,11 @@ impl<M: Send + 'static> Reader<M> {
         self.0.inbox.open(self.0.capacity);
     }
 
+    /// Whether there is no message now.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.inbox.lock().is_empty()
+    }
+
     /// Takes the next message, when there is one. Cancel safe.
     pub(crate) fn poll_next(&self, cx: &task::Context<'_>) -> Poll<M> {
         self.0.inbox.poll_pop(cx).map(|envelope| envelope.message)

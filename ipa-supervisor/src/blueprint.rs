@@ -9,7 +9,7 @@ use crate::handle::{Handle, StopOnDrop};
 use crate::lease::Lease;
 use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
-use crate::policy::Settings;
+use crate::policy::{Policy, Settings};
 use crate::ports::{Directory, Observer};
 use crate::seat::Owner;
 use crate::spec::ChildSpec;
@@ -37,8 +37,9 @@ impl Blueprint {
         let defaults = self.defaults;
         let mut slots = Table::with_capacity(self.children.len());
         let initial = self.children.into_iter().enumerate().map(|(n, spec)| {
-            let (slot, policy) = (SlotId(first + n as u64), spec.policy(defaults));
-            slots.insert(slot, Slot::new(spec.factory, policy.restart));
+            let ChildSpec { id, factory, settings } = spec;
+            let (slot, policy) = (SlotId(first + n as u64), Policy::resolve(id, settings.get(), defaults));
+            slots.insert(slot, Slot::new(factory, policy.restart));
             (slot, policy)
         });
         let machine = if self.dynamic {

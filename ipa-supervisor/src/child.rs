@@ -107,6 +107,15 @@ pub trait Child: Send + 'static {
         Box::pin(poll_fn(|_| Poll::Ready(())))
     }
 
+    /// Whether [`run`](Self::run) awaits something before it does anything that may take long. Default: no.
+    ///
+    /// On a runtime with several workers a child lets its worker go once between `init` and `run`, so that a `run` which blocks at once does
+    /// not hold up the answer to its own start. A child that waits first anyway, for a message, say, can do without: that is a tenth of
+    /// what its start takes. Called once in an incarnation, when `init` is done; a panic in it is a no.
+    fn awaits_first(&self) -> bool {
+        false
+    }
+
     /// What this type of child wants where the caller says nothing. Beats the supervisor's own defaults.
     fn defaults() -> Settings
     where

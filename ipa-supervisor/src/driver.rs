@@ -25,6 +25,7 @@ use crate::reason::{Cause, ExitReason};
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::{
+    runtime::{Handle, RuntimeFlavor},
     task::{JoinHandle, spawn},
     time::{self, Instant},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Driver {
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
     timer: Option<Timer>,
+    /// Whether there are workers that go on while one is blocked.
+    many_workers: bool,
     /// The parent's request to stop was passed on.
     heeded: bool,
     /// There is something that the owner has not seen.
@@ -147,6 +150,7 @@ impl Driver {
             progress: Progress::default(),
             lease,
             timer: None,
+            many_workers: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
             heeded: false,
             news: false,
             at_hand: AtHand::Nobody,
@@ -435,8 +439,8 @@ impl Driver {
         };
         let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
         let watched = policy.max_silence().is_some();
-        let steps_back = !slot.running.as_ref().is_some_and(|last| last.control.has_waited());
-        let manner = Manner::of(policy, steps_back);
+        let has_waited = slot.running.as_ref().is_some_and(|last| last.control.has_waited());
+        let manner = Manner::of(policy, self.many_workers && !has_waited);
         let control = Control::new(child, self.port.clone(), self.lease.clone(), manner, watched);
         let control = Arc::new(control);
         let cx = Context::new(Hold::first(control.clone()));
@@ -447,7 +451,7 @@ impl Driver {
             // Else the task at hand is that of an earlier one, which was not gone on with: it deals with the end of the one after it, too.
             && last.control.child.incarnation == ended
             // One that has awaited nothing would never let its worker go, and one that was killed is aborted when it first awaits.
-            && !steps_back
+            && has_waited
             && !last.control.is_killed()
         {
             last.control = control;

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{self, Poll, Waker};
 
 use tokio::task::Id;
@@ -22,6 +23,8 @@ use crate::sync::{Mutex, Semaphore};
 /// A queue of `T` with `LANES` lanes; lane 0 is read first.
 pub(crate) struct Inbox<T, const LANES: usize, B = ()> {
     lanes: Mutex<Lanes<T, LANES, B>>,
+    /// Whether the reader has just taken the last item, or none yet: it will find nothing. No more than a guess.
+    emptied: AtomicBool,
 }
 
 pub(crate) struct Lanes<T, const LANES: usize, B> {
@@ -36,8 +39,8 @@ pub(crate) struct Lanes<T, const LANES: usize, B> {
     task: Option<Id>,
     /// Places that are free, as long as nobody stands in line; from then on they are handed out there.
     free: u32,
-    /// Most inboxes never have one. The next opening begins without.
-    line: Option<Line>,
+    /// Boxed, as most inboxes never have one. The next opening begins without.
+    line: Option<Box<Line>>,
 }
 
 /// The line of callers who wait for a place.
@@ -95,7 +98,7 @@ impl<T, const LANES: usize, B> Lanes<T, LANES, B> {
 
     /// The line, if it is still that of this opening.
     fn own_line(&mut self, places: &Arc<Semaphore>) -> Option<&mut Line> {
-        self.line.as_mut().filter(|line| Arc::ptr_eq(&line.places, places))
+        self.line.as_deref_mut().filter(|line| Arc::ptr_eq(&line.places, places))
     }
 }
 
@@ -115,7 +118,9 @@ impl<'a, T, const LANES: usize, B> Turn<'a, T, LANES, B> {
         }
         // Freed since the caller looked: theirs, or that of whoever is first.
         let freed = std::mem::take(&mut lanes.free);
-        let line = lanes.line.get_or_insert_with(|| Line { places: Arc::new(Semaphore::new(0)), waiting: 0 });
+        let line = lanes
+            .line
+            .get_or_insert_with(|| Box::new(Line { places: Arc::new(Semaphore::new(0)), waiting: 0 }));
         line.waiting += 1;
         let places = line.places.clone();
         drop(lanes);
@@ -186,6 +191,7 @@ impl<T, const LANES: usize, B: Default> Inbox<T, LANES, B> {
                 free: 0,
                 line: None,
             }),
+            emptied: AtomicBool::new(true),
         }
     }
 }
@@ -204,6 +210,7 @@ impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
         lanes.closed = false;
         lanes.task = task;
         lanes.free = places;
+        self.emptied.store(true, Ordering::Relaxed);
     }
 
     /// Appends to a lane without waiting and without bound: for reports, which must never wait.
@@ -299,31 +306,28 @@ impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
 
     /// Takes the next item, or has the reader woken when there is one. For one reader.
     pub(crate) fn poll_pop(&self, cx: &task::Context<'_>) -> Poll<T> {
-        let taken = {
+        // Cloned before, and dropped after: no waker's code runs under the lock. At once, where there is likely to be nothing.
+        let mut reader = self.emptied.load(Ordering::Relaxed).then(|| cx.waker().clone());
+        let taken = loop {
             let mut lanes = self.lanes.lock();
-            let taken = lanes.take_next();
-            // Its waker is here from the last look: not cloned again for this one.
-            if taken.is_none() && lanes.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            if let Some(taken) = lanes.take_next() {
+                self.emptied.store(lanes.is_empty(), Ordering::Relaxed);
+                break taken;
+            }
+            // Its waker may be here from the last look.
+            if lanes.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            taken
-        };
-        if let Some(taken) = taken {
-            return Poll::Ready(Self::hand_on(taken));
-        }
-        // Cloned before, and dropped after: no waker's code runs under the lock.
-        let mut reader = Some(cx.waker().clone());
-        let taken = {
-            let mut lanes = self.lanes.lock();
-            // Again: what came since the first look has found no reader to wake.
-            let taken = lanes.take_next();
-            if taken.is_none() {
+            if reader.is_some() {
                 std::mem::swap(&mut lanes.reader, &mut reader);
+                // When it is woken, there will be something.
+                self.emptied.store(false, Ordering::Relaxed);
+                return Poll::Pending;
             }
-            taken
+            drop(lanes);
+            reader = Some(cx.waker().clone());
         };
-        drop(reader);
-        taken.map_or(Poll::Pending, |taken| Poll::Ready(Self::hand_on(taken)))
+        Poll::Ready(Self::hand_on(taken))
     }
 
     /// Waits for the next item.

@@ -135,6 +135,10 @@ impl Child for NestedSupervisor {
         Ok(Self::ended(reason))
     }
 
+    fn awaits_first(&self) -> bool {
+        true
+    }
+
     fn defaults() -> Settings {
         Settings {
             kind: Some(Kind::Supervisor),

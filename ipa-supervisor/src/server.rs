@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::policy::Settings;
 use crate::reason::{BoxError, Exit, ExitReason};
 use crate::spec::{ChildId, ChildSpec};
+use crate::sync::task::yield_now;
 
 /// A child that handles messages one at a time: OTP's `gen_server`.
 ///
@@ -210,6 +211,10 @@ impl<S: Server> Child for Served<S> {
         Box::pin(async move {
             // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
             let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
+            // What is there to be handled at once may block. See `awaits_first`.
+            if self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back) && !reader.is_empty() {
+                yield_now().await;
+            }
             loop {
                 // A mailbox that is never empty would otherwise never let its thread go.
                 tokio::task::coop::consume_budget().await;
@@ -252,6 +257,10 @@ impl<S: Server> Child for Served<S> {
             Some(own) => self.server.terminate(own, reason),
             None => Box::pin(std::future::ready(())),
         }
+    }
+
+    fn awaits_first(&self) -> bool {
+        true
     }
 
     fn defaults() -> Settings {

@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::child::{Child, IntoExit};
 use crate::context::Context;
 use crate::function::Function;
-use crate::policy::{Kept, Policy, Restart, Settings, Shutdown, SignificantRestart, StopMode};
+use crate::policy::{Kept, Restart, Settings, Shutdown, SignificantRestart, StopMode};
 
 /// The name of a child within its supervisor. Cheap to clone.
 ///
@@ -221,10 +221,6 @@ impl ChildSpec {
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings.or(self.settings.get()).into();
         self
-    }
-
-    pub(crate) fn policy(&self, defaults: Settings) -> Policy {
-        Policy::resolve(self.id.clone(), self.settings.get(), defaults)
     }
 }
 

@@ -256,6 +256,34 @@ async fn a_child_that_blocks_at_once_again_holds_up_nobody() {
     supervisor.shutdown().await.unwrap();
 }
 
+/// RT-01 nor does a server that finds a message as soon as it runs, and blocks on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_blocks_on_its_first_message_has_started() {
+    struct Blocks(Arc<Mutex<mpsc::Receiver<()>>>);
+    #[async_trait]
+    impl Server for Blocks {
+        type Message = ();
+        async fn handle(&mut self, (): (), _cx: &mut ServerContext<()>) -> Result<Flow, BoxError> {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(Flow::Continue)
+        }
+    }
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (spec, address) = ChildSpec::server("b", move || Blocks(released.clone()));
+    // Its mailbox is open before its start is reported.
+    let first = move |note: &Note| {
+        if matches!(note, Note::Started(_)) {
+            address.info(()).unwrap();
+        }
+    };
+    let start = Supervisor::builder().child(spec).observer(Arc::new(first)).start();
+    let supervisor = tokio::spawn(start).await.unwrap().unwrap();
+    assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+    drop(release);
+    supervisor.shutdown().await.unwrap();
+}
+
 /// CR-02 silence is not looked at any more when `run` is over: `terminate` has its own time, and what has finished stays finished.
 #[tokio::test(start_paused = true)]
 async fn a_long_terminate_is_no_silence() {
