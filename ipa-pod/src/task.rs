@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -20,7 +20,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TaskId(Arc<str>);
+pub struct TaskId(ArcStr);
 
 impl TaskId {
     /// An id from text.
@@ -28,13 +28,13 @@ impl TaskId {
     /// # Errors
     ///
     /// [`InvalidTaskId`] if it is blank.
-    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, InvalidTaskId> {
+    pub fn new(text: impl Into<ArcStr>) -> Result<Self, InvalidTaskId> {
         let text = text.into();
         if text.trim().is_empty() { Err(InvalidTaskId) } else { Ok(Self(text)) }
     }
 
     /// The text that all clones share.
-    pub(crate) fn shared(&self) -> Arc<str> {
+    pub(crate) fn shared(&self) -> ArcStr {
         self.0.clone()
     }
 
@@ -87,7 +87,7 @@ impl From<&TaskId> for TaskId {
 
 impl From<TaskId> for String {
     fn from(task: TaskId) -> Self {
-        task.0.as_ref().into()
+        task.0.as_str().into()
     }
 }
 

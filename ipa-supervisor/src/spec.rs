@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
@@ -25,7 +26,7 @@ use crate::policy::{Kept, Restart, Settings, Shutdown, SignificantRestart, StopM
 /// labels, and the [`ChildRef`](crate::ChildRef) is the identity.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ChildId(Arc<str>);
+pub struct ChildId(ArcStr);
 
 impl ChildId {
     /// The id as text.
@@ -34,7 +35,7 @@ impl ChildId {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for ChildId {
+impl<T: Into<ArcStr>> From<T> for ChildId {
     fn from(text: T) -> Self {
         Self(text.into())
     }
