@@ -67,8 +67,10 @@ pub enum AdmitError {
 /// ended, and before the task's key is free.
 #[must_use = "dropping a permit gives the right to run back"]
 pub struct Permit {
-    guard: Option<Box<dyn Any + Send>>,
-    revoked: Option<Arc<SetOnce<()>>>,
+    /// What the pod keeps to the end.
+    pub(crate) guard: Option<Box<dyn Any + Send>>,
+    /// What it listens to.
+    pub(crate) revoked: Option<Arc<SetOnce<()>>>,
 }
 
 impl Permit {
@@ -93,11 +95,6 @@ impl Permit {
     pub fn with_revoker(mut self) -> (Self, Revoker) {
         let revoked = self.revoked.get_or_insert_with(|| Arc::new(SetOnce::new())).clone();
         (self, Revoker(revoked))
-    }
-
-    /// What the pod keeps to the end, and what it listens to.
-    pub(crate) fn into_parts(self) -> (Option<Box<dyn Any + Send>>, Option<Arc<SetOnce<()>>>) {
-        (self.guard, self.revoked)
     }
 }
 

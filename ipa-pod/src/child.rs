@@ -65,7 +65,7 @@ impl PodChild {
 
     /// Sees to it that a pod which was cut off, killed from without, is called stuck if something of it does not end: it cannot say so itself.
     fn cut_off(&self) {
-        let Some(pod) = self.pod.as_ref().filter(|pod| pod.0.reason.lock().is_none()) else { return };
+        let Some(pod) = self.pod.as_ref().filter(|pod| pod.0.reason.get().is_none()) else { return };
         pod.enter(PodStatus::Stopping);
         // Of its own pods the pod supervisor hears it.
         if pod.0.parent.is_none()
@@ -104,18 +104,16 @@ impl PodChild {
         let (timeout, made) = self.made(cx, pod, permit)?;
         let running = self.running.insert(made);
         pod.0.set_supervisor(Some(running.nested.handle()));
-        let mut own = cx.clone();
         let up = {
             let (mut signals, nested) = running.signals(cx, &self.host, false);
-            let mut init = nested.init(&mut own);
             let mut begun = false;
             let up = poll_fn(|task| {
                 if !std::mem::replace(&mut begun, true) {
                     signals.poll(task);
-                    return init.as_mut().poll(task);
+                    return nested.poll_init(cx, task);
                 }
                 // First: it may have come up since the last look, and then what has come since is for its life.
-                let up = init.as_mut().poll(task);
+                let up = nested.poll_init(cx, task);
                 if up.is_pending() {
                     signals.poll(task);
                 }
@@ -160,7 +158,7 @@ impl PodChild {
         pod: &PodRef,
         permit: Permit,
     ) -> Result<(Duration, RunningPod), StartPodError> {
-        let (guard, revoked) = permit.into_parts();
+        let Permit { guard, revoked } = permit;
         if let Some(guard) = guard {
             cx.lease().tie(guard);
         }
@@ -276,12 +274,10 @@ impl PodChild {
 impl RunningPod {
     /// Lives until the supervisor that it is has ended.
     async fn live(&mut self, cx: &Context, host: &Host) -> Result<Exit, BoxError> {
-        let mut own = cx.clone();
         let (mut signals, nested) = self.signals(cx, host, true);
-        let mut life = nested.run(&mut own);
         let both = poll_fn(|task| {
             signals.poll(task);
-            life.as_mut().poll(task)
+            nested.poll_run(cx, task)
         });
         both.await
     }
@@ -399,7 +395,8 @@ impl Child for PodChild {
                 Ok(Init::Ready)
             }
             Err(error) => {
-                *pod.0.reason.lock() = Some(match &error {
+                // The first to say: here and after `run` alone.
+                let _ = pod.0.reason.set(match &error {
                     StartPodError::Ended { reason, .. } => reason.clone(),
                     StartPodError::ChildFailed { failure, .. } => {
                         ExitReason::Shutdown(Cause::FailedToStart(failure.clone()))
@@ -416,7 +413,7 @@ impl Child for PodChild {
             return Err("a pod's run was called before its init".into());
         };
         let ended = running.live(cx, &self.host).await;
-        *running.pod.0.reason.lock() = Some(match &ended {
+        let _ = running.pod.0.reason.set(match &ended {
             Ok(exit) => exit.clone().into(),
             Err(error) => ExitReason::failed(error.to_string()),
         });

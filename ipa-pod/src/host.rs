@@ -246,7 +246,7 @@ impl Drop for PodEnd {
             // From here on the key leads to the successor.
             key.registration.update(successor);
         }
-        let reason = shared.reason.lock().take().unwrap_or(ExitReason::Killed);
+        let reason = shared.reason.get_or_init(|| ExitReason::Killed);
         let was_active = shared.up.load(Ordering::Acquire);
         let total = if was_active { &self.host.totals.ended } else { &self.host.totals.start_failures };
         total.fetch_add(1, Ordering::Relaxed);
@@ -256,6 +256,6 @@ impl Drop for PodEnd {
             self.host.publish(PodEvent::Ended { pod, reason, was_active });
         }
         // Last, so that whoever waited, a successor too, finds all of it published.
-        shared.set_ended(reason);
+        shared.set_ended();
     }
 }

@@ -144,12 +144,12 @@ impl PodRef {
 
     /// Waits until the pod and all under it have ended and its key is free; answers why it did. At once if it has. Cancel safe.
     pub async fn wait(&self) -> ExitReason {
-        self.0.until(|pod| pod.ended.get().cloned()).await
+        self.0.until(|pod| pod.ended().cloned()).await
     }
 
     /// Whether the pod and all under it have ended.
     pub fn has_ended(&self) -> bool {
-        self.0.ended.get().is_some()
+        self.0.ended().is_some()
     }
 
     /// Asks the pod to stop, without waiting: what its own children may ask for.
@@ -176,7 +176,7 @@ impl PodRef {
     /// Waits until the pod has ended, or it is clear that it does not.
     pub(crate) async fn stopped(&self) -> Result<(), StopPodError> {
         self.0
-            .until(|pod| match pod.ended.get() {
+            .until(|pod| match pod.ended() {
                 Some(_) => Some(Ok(())),
                 None => pod
                     .is_stuck

@@ -56,8 +56,10 @@ pub(crate) struct Shared {
     pub(crate) changed: Arc<Notify>,
     /// What few pods have.
     extra: Mutex<Option<Box<Extra>>>,
-    pub(crate) reason: Mutex<Option<ExitReason>>,
-    pub(crate) ended: OnceLock<ExitReason>,
+    /// Why it ends: known when its own task is done, at its very end at the latest.
+    pub(crate) reason: OnceLock<ExitReason>,
+    /// Whether all of its end is told.
+    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,8 +99,8 @@ impl Shared {
             activity: OnceLock::new(),
             changed: Arc::default(),
             extra: Mutex::new(None),
-            reason: Mutex::new(None),
-            ended: OnceLock::new(),
+            reason: OnceLock::new(),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -157,13 +159,16 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// Set once, at the pod's very end.
-    pub(crate) fn set_ended(&self, reason: ExitReason) {
-        if self.ended.set(reason).is_ok() {
-            // A handle that is kept beyond the end should not keep what is left of the pod's task.
-            self.stop_wanted.forget_task();
-            self.changed.notify_waiters();
-        }
+    /// Why it has ended, once it has.
+    pub(crate) fn ended(&self) -> Option<&ExitReason> {
+        self.ended.load(Ordering::Acquire).then(|| self.reason.get())?
+    }
+
+    /// At the pod's very end, when its reason is there.
+    pub(crate) fn set_ended(&self) {
+        // A handle that is kept beyond the end should not keep what is left of the pod's task.
+        self.stop_wanted.forget_task();
+        self.raise(&self.ended);
     }
 
     /// Waits until `look` finds something.

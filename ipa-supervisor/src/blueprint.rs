@@ -71,12 +71,12 @@ impl Blueprint {
             Ok(Err(error)) => {
                 // What was started has been stopped; `wait` is for the last of it, the loop's own task.
                 if !matches!(error, StartError::Stuck(_)) {
-                    handle.0.ended.wait().await;
+                    handle.0.ended().await;
                 }
                 Err(error)
             }
             // The loop says so itself unless its runtime shuts down under it.
-            Err(_) => Err(StartError::Ended(handle.0.ended.wait().await.clone())),
+            Err(_) => Err(StartError::Ended(handle.0.ended().await)),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! and nothing foreign is called or dropped under it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::task::AbortHandle;
 
@@ -35,7 +35,7 @@ pub(crate) struct Control {
     /// Where it is said that the child is alive, if anybody wants to know.
     pub(crate) pulse: Option<Box<Pulse>>,
     /// How many keep it from having ended. None: it has, or is about to, and nobody can any more.
-    pub(crate) holders: AtomicUsize,
+    pub(crate) holders: AtomicU32,
     /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
     has_waited: AtomicBool,
     /// Whether its own task has been told to end at once.
@@ -97,7 +97,7 @@ impl Control {
             stop: StopRequest::new(),
             manner,
             pulse: watched.then(Box::default),
-            holders: AtomicUsize::new(0),
+            holders: AtomicU32::new(0),
             has_waited: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             state: Mutex::new(state),

@@ -45,7 +45,8 @@ pub(crate) struct Driver {
     progress: Progress,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
-    timer: Option<Timer>,
+    /// Wakes the loop. There while there is a deadline.
+    timer: Option<Pin<Box<time::Sleep>>>,
     /// Whether there are workers that go on while one is blocked.
     many_workers: bool,
     /// The parent's request to stop was passed on.
@@ -95,12 +96,6 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// Wakes the loop. There while there is a deadline.
-struct Timer {
-    due: Instant,
-    sleep: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-}
-
 impl Running {
     /// A task that is aborted while it runs goes on to its next await: the word is for one that runs this loop.
     fn kill(&self) {
@@ -120,9 +115,7 @@ struct Ended(Arc<Port>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let reason = self.0.reason.lock().take().unwrap_or(ExitReason::Killed);
-        // Set here alone.
-        let _ = self.0.ended.set(reason);
+        self.0.set_ended();
     }
 }
 
@@ -204,7 +197,7 @@ impl Driver {
     }
 
     fn ended(&self) -> Option<ExitReason> {
-        self.progress.ended.then(|| self.port.reason.lock().clone())?
+        self.progress.ended.then(|| self.port.reason().cloned())?
     }
 
     /// Asks the supervisor to stop as soon as its parent does. Answers whether that was now.
@@ -290,7 +283,7 @@ impl Driver {
 
     /// Whether there is one that is not due after this. It may go off in vain: one for each deadline would cost more.
     fn has_timer(&self, deadline: Instant) -> bool {
-        self.timer.as_ref().is_some_and(|timer| timer.due <= deadline)
+        self.timer.as_ref().is_some_and(|timer| timer.deadline() <= deadline)
     }
 
     fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -301,10 +294,8 @@ impl Driver {
         if !self.has_timer(deadline) {
             self.timer = None;
         }
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Timer { due: deadline, sleep: Box::pin(time::sleep_until(deadline)) });
-        ready!(timer.sleep.as_mut().poll(cx));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(time::sleep_until(deadline)));
+        ready!(timer.as_mut().poll(cx));
         self.timer = None;
         Poll::Ready(())
     }
@@ -414,7 +405,7 @@ impl Driver {
             }
             Action::Note(note) => self.note(&note),
             Action::Exit(reason) => {
-                *self.port.reason.lock() = Some(reason);
+                self.port.set_reason(reason);
                 self.progress.ended = true;
                 self.news = true;
             }

@@ -451,7 +451,7 @@ impl Handle {
     }
 
     async fn wait(&self) -> ExitReason {
-        self.0.ended.wait().await.clone()
+        self.0.ended().await
     }
 
     fn is_closed(&self) -> bool {

@@ -40,23 +40,42 @@ pub(crate) struct Body {
     pub(crate) bound: Bound,
 }
 
-/// How the spec wants the calls made.
+/// How the spec wants the calls made. In two bytes: with a third, each incarnation would cost sixteen more.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) stop_mode: StopMode,
-    pub(crate) terminate_after_panic: bool,
-    /// Whether it may take as long as it likes to stop.
-    pub(crate) takes_its_time: bool,
-    /// Whether the child lets its worker go once before it runs, where there are others to go on: its last run, if there was one, has not
-    /// awaited anything.
-    pub(crate) steps_back: bool,
+    marks: u8,
 }
 
 impl Manner {
+    const TERMINATE_AFTER_PANIC: u8 = 1;
+    const TAKES_ITS_TIME: u8 = 1 << 1;
+    const STEPS_BACK: u8 = 1 << 2;
+
     pub(crate) fn of(policy: &KeptPolicy, steps_back: bool) -> Self {
         let &KeptPolicy { stop_mode, terminate_after_panic, .. } = policy;
-        let takes_its_time = policy.shutdown() == Shutdown::Infinity;
-        Self { stop_mode, terminate_after_panic, takes_its_time, steps_back }
+        let marks = [
+            (Self::TERMINATE_AFTER_PANIC, terminate_after_panic),
+            (Self::TAKES_ITS_TIME, policy.shutdown() == Shutdown::Infinity),
+            (Self::STEPS_BACK, steps_back),
+        ];
+        let marks = marks.into_iter().map(|(mark, set)| mark * u8::from(set)).sum();
+        Self { stop_mode, marks }
+    }
+
+    fn terminate_after_panic(self) -> bool {
+        self.marks & Self::TERMINATE_AFTER_PANIC != 0
+    }
+
+    /// Whether it may take as long as it likes to stop.
+    fn takes_its_time(self) -> bool {
+        self.marks & Self::TAKES_ITS_TIME != 0
+    }
+
+    /// Whether the child lets its worker go once before it runs, where there are others to go on: its last run, if there was one, has not
+    /// awaited anything.
+    pub(crate) fn steps_back(self) -> bool {
+        self.marks & Self::STEPS_BACK != 0
     }
 }
 
@@ -179,7 +198,7 @@ impl Body {
     /// How long `terminate` may take after the child has ended by itself.
     fn bound(&self) -> Shutdown {
         match self.bound.0.as_deref() {
-            None if self.cx.control().manner.takes_its_time => Shutdown::Infinity,
+            None if self.cx.control().manner.takes_its_time() => Shutdown::Infinity,
             Some(Shutdown::BrutalKill) | None => Shutdown::Timeout(DEFAULT_SHUTDOWN),
             Some(shutdown) => *shutdown,
         }
@@ -219,7 +238,7 @@ impl Body {
     /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
     /// something: it would be a quarter of its restart. Nor by one that is known to await something first: it would be a tenth of its start.
     fn steps_back(&self, value: &Value) -> bool {
-        self.cx.control().manner.steps_back && !caught(|| value.0.awaits_first()).unwrap_or(false)
+        self.cx.control().manner.steps_back() && !caught(|| value.0.awaits_first()).unwrap_or(false)
     }
 
     /// The run is over: answers why, and how long `terminate` may take; `None`: it is not called.
@@ -230,7 +249,7 @@ impl Body {
         };
         self.cx.end_of_run();
         let bound = match (&reason, stopped) {
-            (ExitReason::Panicked(_), _) if !self.cx.control().manner.terminate_after_panic => None,
+            (ExitReason::Panicked(_), _) if !self.cx.control().manner.terminate_after_panic() => None,
             // On a stop the supervisor keeps the deadline.
             (_, true) => Some(Shutdown::Infinity),
             (_, false) => Some(self.bound()),

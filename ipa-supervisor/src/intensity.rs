@@ -48,20 +48,22 @@ impl Default for RestartIntensity {
 /// The restarts that still count. Holds `max_restarts + 1` entries at most.
 #[derive(Debug, Default)]
 pub(crate) struct RestartWindow {
-    restarts: VecDeque<Duration>,
+    /// Boxed, as it is there for every supervisor, and most restart nothing.
+    restarts: Option<Box<VecDeque<Duration>>>,
 }
 
 impl RestartWindow {
     /// Counts a restart that is decided at `now`; answers whether it is within the bound.
     pub(crate) fn admit(&mut self, now: Duration, intensity: RestartIntensity) -> bool {
-        self.restarts.push_back(now);
-        while let Some(&oldest) = self.restarts.front() {
+        let restarts = self.restarts.get_or_insert_default();
+        restarts.push_back(now);
+        while let Some(&oldest) = restarts.front() {
             if oldest.saturating_add(intensity.within) >= now {
                 break;
             }
-            self.restarts.pop_front();
+            restarts.pop_front();
         }
-        self.restarts.len() <= intensity.max_restarts as usize
+        restarts.len() <= intensity.max_restarts as usize
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
         let mut window = RestartWindow::default();
         for n in 0..10_000 {
             assert!(window.admit(Duration::from_millis(n * 200 + n / 5), intensity));
-            assert!(window.restarts.len() <= 6);
+            assert!(window.restarts.as_ref().is_some_and(|restarts| restarts.len() <= 6));
         }
     }
 }

@@ -147,7 +147,7 @@ impl fmt::Debug for WeakLease {
 }
 
 /// More than there ever are: what is left of a count whose last holder has let go.
-const OVER: usize = 1 << (usize::BITS - 1);
+const OVER: u32 = 1 << (u32::BITS - 1);
 
 /// The lease of an incarnation, as its own parts have it.
 ///
@@ -163,7 +163,7 @@ impl Hold {
     }
 
     fn count(control: &Control) -> usize {
-        control.holders.load(Ordering::Relaxed) & !OVER
+        (control.holders.load(Ordering::Relaxed) & !OVER) as usize
     }
 
     /// One more, unless there is none left.
@@ -190,8 +190,11 @@ impl Hold {
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
-        // Cannot overflow before the count of the `Arc` does, which aborts.
-        self.0.holders.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.holders.fetch_add(1, Ordering::Relaxed);
+        // As `Arc` does it, and as it has to: only clones that are forgotten come to so many, and one more would end the incarnation.
+        if before & !OVER > OVER / 2 {
+            std::process::abort();
+        }
         Self(self.0.clone())
     }
 }

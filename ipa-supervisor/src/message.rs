@@ -10,7 +10,7 @@ use crate::ports::Directory;
 use crate::reason::{Cause, ExitReason};
 use crate::seat::Seat;
 use crate::spec::{ChildId, Factory};
-use crate::sync::{Mutex, SetOnce, oneshot};
+use crate::sync::{SetOnce, oneshot};
 
 /// The lane of stops: a stop that is queued is seen before the exits that are, so that nothing is restarted in vain.
 pub(crate) const STOPS: usize = 0;
@@ -106,10 +106,10 @@ pub(crate) struct Port {
     pub(crate) inbox: Inbox<Message, LANES, Seat>,
     /// As whose child the supervisor runs, if it is nested: set before it starts its own.
     pub(crate) within: OnceLock<Within>,
-    /// Set when the supervisor's lease has ended.
-    pub(crate) ended: SetOnce<ExitReason>,
-    /// What the loop ended with, until `ended` says so. Here, as the loop and the lease's guard both hold the port.
-    pub(crate) reason: Mutex<Option<ExitReason>>,
+    /// Set when the supervisor's lease has ended, after the reason.
+    ended: SetOnce<()>,
+    /// What the loop ended with. Here, as the loop and the lease's guard both hold the port.
+    reason: OnceLock<ExitReason>,
     /// Where its children are listed. Here, so that each of them need not hold it.
     pub(crate) directory: Option<Arc<dyn Directory>>,
 }
@@ -120,8 +120,31 @@ impl Port {
             inbox: Inbox::new(PLACES),
             within: OnceLock::new(),
             ended: SetOnce::new(),
-            reason: Mutex::new(None),
+            reason: OnceLock::new(),
             directory,
         })
+    }
+
+    /// The loop has ended. The first word on why stands.
+    pub(crate) fn set_reason(&self, reason: ExitReason) {
+        let _ = self.reason.set(reason);
+    }
+
+    /// What the loop has ended with.
+    pub(crate) fn reason(&self) -> Option<&ExitReason> {
+        self.reason.get()
+    }
+
+    /// The supervisor has ended, with its lease. One that could not say why was killed.
+    pub(crate) fn set_ended(&self) {
+        self.set_reason(ExitReason::Killed);
+        // Set once: there is one lease, or none.
+        let _ = self.ended.set(());
+    }
+
+    /// Waits until the supervisor and all under it have ended; answers why it has.
+    pub(crate) async fn ended(&self) -> ExitReason {
+        self.ended.wait().await;
+        self.reason().cloned().unwrap_or(ExitReason::Killed)
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 
 use async_trait::async_trait;
 
@@ -25,7 +26,7 @@ use crate::supervisor::SupervisorBuilder;
 /// A [`Supervisor`](crate::Supervisor) or [`DynamicSupervisor`](crate::DynamicSupervisor) as a [`Child`].
 ///
 /// Most uses need only [`ChildSpec::supervisor`] and [`ChildSpec::dynamic_supervisor`]. This type is for child types that are a
-/// supervisor and something more: they hold one and pass `init` and `run` on to it.
+/// supervisor and something more: they hold one and pass `init` and `run` on to it, or [poll](Self::poll_run) it.
 ///
 /// Its `init` is done when all its children are up, so a start is depth-first, and a leaf that fails to start fails the starts
 /// above it, each naming its child. A restart begins with the children of its builder; those that were added later are lost. It
@@ -38,6 +39,10 @@ pub struct NestedSupervisor {
     driver: Option<Owner>,
     port: Arc<Port>,
     dynamic: bool,
+    /// Whether its children are being started, or were.
+    begun: bool,
+    /// Whether its parent was told that its stop cannot be finished for now.
+    told: bool,
 }
 
 impl fmt::Debug for NestedSupervisor {
@@ -60,12 +65,100 @@ impl NestedSupervisor {
     fn from_blueprint(blueprint: Blueprint) -> Self {
         let dynamic = blueprint.dynamic;
         let port = Port::new(blueprint.directory.clone());
-        Self { blueprint: Some(Box::new(blueprint)), driver: None, port, dynamic }
+        Self { blueprint: Some(Box::new(blueprint)), driver: None, port, dynamic, begun: false, told: false }
     }
 
     /// A handle to the supervisor. Calls that are made before `init` are answered when it begins.
     pub fn handle(&self) -> SupervisorRef {
         SupervisorRef::new(self.port.clone())
+    }
+
+    /// As [`init`](Child::init), for a child type that has other things to look at while it waits: nothing is allocated for the wait. To be
+    /// polled by the child's own task, until it is ready. Dropping `self` gives the start up.
+    ///
+    /// # Errors
+    ///
+    /// A [`StartError`]: the supervisor's children are not up, and none of them runs, but for those of [`StartError::Stuck`].
+    pub fn poll_init(&mut self, cx: &Context, task: &mut task::Context<'_>) -> Poll<Result<Init, BoxError>> {
+        if let Some(blueprint) = self.blueprint.take() {
+            // The only one to set it, once: a blueprint is taken once.
+            let _ = self.port.within.set(cx.control().within());
+            let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
+            self.driver = Some(Owner::new(driver));
+            match self.dynamic {
+                true => cx.publish(DynamicRef::new(self.port.clone())),
+                false => cx.publish(SupervisorRef::new(self.port.clone())),
+            }
+        }
+        let Some(driver) = self.driver.as_mut() else {
+            return Poll::Ready(Err("a nested supervisor's start has failed already".into()));
+        };
+        let begun = &mut self.begun;
+        let up = ready!(driver.poll(task, |driver, task| {
+            if !std::mem::replace(begun, true) {
+                driver.begin();
+            }
+            driver.heed(cx.stop_request(), task);
+            driver.poll_up(task)
+        }));
+        if let Err(StartError::Stuck(_)) = &up {
+            cx.report_stuck();
+        }
+        up?;
+        Poll::Ready(Ok(Init::Ready))
+    }
+
+    /// As [`run`](Child::run), for a child type that has other things to look at while it waits; as [`poll_init`](Self::poll_init).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::future::poll_fn;
+    /// use ipa_supervisor::{
+    ///     BoxError, Child, ChildSpec, Context, Exit, Init, NestedSupervisor, Settings, Supervisor, async_trait,
+    /// };
+    ///
+    /// /// A supervisor that says when it looks for news.
+    /// struct Wakeful(NestedSupervisor);
+    ///
+    /// #[async_trait]
+    /// impl Child for Wakeful {
+    ///     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
+    ///         poll_fn(|task| self.0.poll_init(cx, task)).await
+    ///     }
+    ///     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+    ///         poll_fn(|task| {
+    ///             println!("awake");
+    ///             self.0.poll_run(cx, task)
+    ///         })
+    ///         .await
+    ///     }
+    ///     fn defaults() -> Settings {
+    ///         NestedSupervisor::defaults()
+    ///     }
+    /// }
+    ///
+    /// let leaf = || ChildSpec::task("leaf", |cx| async move { cx.stopped().await; });
+    /// let inner = move || Wakeful(NestedSupervisor::new(Supervisor::builder().child(leaf())));
+    /// let outer = Supervisor::builder().child(ChildSpec::new("inner", inner)).start().await?;
+    /// assert_eq!(outer.count_children().await?.supervisors, 1);
+    /// outer.shutdown().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it was not started by [`poll_init`](Self::poll_init) or [`init`](Child::init).
+    pub fn poll_run(&mut self, cx: &Context, task: &mut task::Context<'_>) -> Poll<Result<Exit, BoxError>> {
+        let Some(driver) = self.driver.as_mut() else {
+            return Poll::Ready(Err("a nested supervisor's run was called before its init".into()));
+        };
+        let told = &mut self.told;
+        let reason = ready!(driver.poll(task, |driver, task| {
+            // To a stop it is news that the supervisor cannot end, though that was told before.
+            *told &= !driver.heed(cx.stop_request(), task);
+            driver.poll_end(task, told, || cx.report_stuck())
+        }));
+        Poll::Ready(Ok(Self::ended(reason)))
     }
 
     fn ended(reason: ExitReason) -> Exit {
@@ -82,7 +175,7 @@ impl Drop for NestedSupervisor {
         // If `init` never came so far as to make the loop, nobody else answers those who called, or says that it has ended.
         if self.driver.is_none() {
             drop(self.port.inbox.close());
-            let _ = self.port.ended.set(ExitReason::Killed);
+            self.port.set_ended();
         }
     }
 }
@@ -90,49 +183,14 @@ impl Drop for NestedSupervisor {
 #[async_trait]
 impl Child for NestedSupervisor {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
-        let Some(blueprint) = self.blueprint.take() else {
+        if self.begun {
             return Err("a nested supervisor's init was called twice".into());
-        };
-        // The only one to set it, once: a child's `init` is called once.
-        let _ = self.port.within.set(cx.control().within());
-        let driver = blueprint.nested(self.port.clone(), cx.lease()).map_err(StartError::Spec)?;
-        let driver = self.driver.insert(Owner::new(driver));
-        match self.dynamic {
-            true => cx.publish(DynamicRef::new(self.port.clone())),
-            false => cx.publish(SupervisorRef::new(self.port.clone())),
         }
-        let mut begun = false;
-        let up = poll_fn(|task| {
-            driver.poll(task, |driver, task| {
-                if !std::mem::replace(&mut begun, true) {
-                    driver.begin();
-                }
-                driver.heed(cx.stop_request(), task);
-                driver.poll_up(task)
-            })
-        })
-        .await;
-        if let Err(StartError::Stuck(_)) = &up {
-            cx.report_stuck();
-        }
-        up?;
-        Ok(Init::Ready)
+        poll_fn(|task| self.poll_init(cx, task)).await
     }
 
     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-        let Some(driver) = self.driver.as_mut() else {
-            return Err("a nested supervisor's run was called before its init".into());
-        };
-        let mut told = false;
-        let reason = poll_fn(|task| {
-            driver.poll(task, |driver, task| {
-                // To a stop it is news that the supervisor cannot end, though that was told before.
-                told &= !driver.heed(cx.stop_request(), task);
-                driver.poll_end(task, &mut told, || cx.report_stuck())
-            })
-        })
-        .await;
-        Ok(Self::ended(reason))
+        poll_fn(|task| self.poll_run(cx, task)).await
     }
 
     fn awaits_first(&self) -> bool {

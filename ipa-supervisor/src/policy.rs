@@ -169,18 +169,21 @@ impl Settings {
     }
 }
 
-/// Settings as they are kept. Most say when to restart at the most, and there are some for each child, on their way, and for each
-/// supervisor.
-pub(crate) enum Kept {
-    Restart(Option<Restart>),
-    More(Box<Settings>),
+/// Settings as they are kept. Most say little, and there are some for each child, on their way, and for each supervisor.
+pub(crate) struct Kept {
+    restart: Option<Restart>,
+    kind: Option<Kind>,
+    stop_mode: Option<StopMode>,
+    /// All of them, if there is more to say.
+    all: Option<Box<Settings>>,
 }
 
 impl Kept {
     pub(crate) fn get(&self) -> Settings {
-        match self {
-            Self::Restart(restart) => Settings { restart: *restart, ..Settings::default() },
-            Self::More(settings) => **settings,
+        let &Self { restart, kind, stop_mode, ref all } = self;
+        match all {
+            None => Settings { restart, kind, stop_mode, ..Settings::default() },
+            Some(all) => **all,
         }
     }
 
@@ -193,12 +196,9 @@ impl Kept {
 
 impl From<Settings> for Kept {
     fn from(settings: Settings) -> Self {
-        let Settings { restart, .. } = settings;
-        if settings == (Settings { restart, ..Settings::default() }) {
-            Self::Restart(restart)
-        } else {
-            Self::More(Box::new(settings))
-        }
+        let Settings { restart, kind, stop_mode, .. } = settings;
+        let said = Settings { restart, kind, stop_mode, ..Settings::default() };
+        Self { restart, kind, stop_mode, all: (settings != said).then(|| Box::new(settings)) }
     }
 }
 

@@ -212,7 +212,7 @@ impl<S: Server> Child for Served<S> {
             // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
             let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
             // What is there to be handled at once may block. See `awaits_first`.
-            if self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back) && !reader.is_empty() {
+            if self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back()) && !reader.is_empty() {
                 yield_now().await;
             }
             loop {

@@ -26,14 +26,20 @@ pub(super) struct Slot<Tag> {
     pub(super) incarnation: Incarnation,
     /// How often the supervisor restarted it.
     pub(super) restarts: u64,
-    /// Since when the present incarnation is up.
-    pub(super) up_since: Duration,
-    /// Restarts since the last healthy run: how far the backoff has grown.
-    pub(super) failures: u32,
+    /// What a backoff goes by; there with one.
+    pub(super) record: Option<Box<Record>>,
     /// Who waits for it, if anybody does.
     waiting: Option<Box<Waiting<Tag>>>,
     /// The moment at which the present state has lasted too long.
     deadline: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Since when the present incarnation is up.
+    pub(super) up_since: Duration,
+    /// Restarts since the last healthy run: how far the backoff has grown.
+    pub(super) failures: u32,
 }
 
 #[derive(Debug)]
@@ -113,12 +119,11 @@ impl<Tag> Children<Tag> {
             self.named.insert(place, id);
         }
         let slot = Slot {
+            record: policy.backoff.is_some().then(Box::default),
             policy: policy.into(),
             state: State::Undefined,
             incarnation: Incarnation(0),
             restarts: 0,
-            up_since: Duration::ZERO,
-            failures: 0,
             waiting: None,
             deadline: None,
         };

@@ -79,9 +79,10 @@ impl<Tag> Machine<Tag> {
     /// A child that was up has ended by itself, or by a third party's hand.
     fn exited(&mut self, now: Duration, id: SlotId, reason: ExitReason) {
         let Some(slot) = self.children.get_mut(id) else { return };
-        let up = now.saturating_sub(slot.up_since);
-        if slot.policy.backoff().is_some_and(|backoff| up >= backoff.reset_after) {
-            slot.failures = 0;
+        if let (Some(backoff), Some(record)) = (slot.policy.backoff(), &mut slot.record)
+            && now.saturating_sub(record.up_since) >= backoff.reset_after
+        {
+            record.failures = 0;
         }
         // Of a temporary child nothing is known any more when it is gone.
         let significant = slot.policy.significant.then(|| slot.policy.id.clone());
@@ -150,9 +151,9 @@ impl<Tag> Machine<Tag> {
     /// How long a child is to wait before this restart.
     pub(super) fn backoff(&mut self, id: SlotId) -> Option<Duration> {
         let slot = self.children.get_mut(id)?;
-        let backoff = slot.policy.backoff()?;
-        let failures = slot.failures;
-        slot.failures = failures.saturating_add(1);
+        let (backoff, record) = (slot.policy.backoff()?, slot.record.as_mut()?);
+        let failures = record.failures;
+        record.failures = failures.saturating_add(1);
         Some(backoff.wait(failures, self.jitter.next()))
     }
 

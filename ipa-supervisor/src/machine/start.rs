@@ -197,7 +197,9 @@ impl<Tag> Machine<Tag> {
         if !matches!(slot.state, State::Starting(_)) {
             return;
         }
-        slot.up_since = now;
+        if let Some(record) = &mut slot.record {
+            record.up_since = now;
+        }
         let child = slot.child(id);
         let queue = slot.take_queue();
         // Taken to be working until it says otherwise.

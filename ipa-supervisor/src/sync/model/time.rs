@@ -56,18 +56,27 @@ pub(crate) fn advance(duration: Duration) {
 }
 
 /// A wait for the clock.
-pub(crate) struct Sleep(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+pub(crate) struct Sleep {
+    deadline: Instant,
+    slept: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+}
+
+impl Sleep {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        self.slept.as_mut().poll(cx)
     }
 }
 
 pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep(Box::pin(slept(deadline)))
+    Sleep { deadline, slept: Box::pin(slept(deadline)) }
 }
 
 async fn slept(deadline: Instant) {
