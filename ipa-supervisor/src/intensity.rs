@@ -49,6 +49,7 @@ impl Default for RestartIntensity {
 #[derive(Debug, Default)]
 pub(crate) struct RestartWindow {
     /// Boxed, as it is there for every supervisor, and most restart nothing.
+    #[expect(clippy::box_collection)]
     restarts: Option<Box<VecDeque<Duration>>>,
 }
 
