@@ -3,16 +3,16 @@
 //! They are the only truth about who runs. A pod's key is reserved before anything of it starts and free after the last of it
 //! has ended; a child's entry stands from before its `init` until its incarnation is over.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ipa_registry::{Groups, Registration, Registry};
-use tokio::sync::Notify;
 
 use ipa_supervisor::machine::SlotId;
 use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Incarnation, Published};
 
 use crate::pod::PodRef;
 use crate::scope::LookupError;
+use crate::shared::Shared;
 use crate::task::TaskId;
 
 /// Who runs: pods by task id and by label, and their children by task id and child id. Cheap to clone.
@@ -71,8 +71,7 @@ impl PodRegistry {
     }
 
     pub(crate) fn directory(&self, pod: &PodRef) -> PodDirectory {
-        let changed = pod.0.changed.clone();
-        PodDirectory { task: pod.task().clone(), registry: self.clone(), changed }
+        PodDirectory { task: pod.task().clone(), registry: self.clone(), pod: Arc::downgrade(&pod.0) }
     }
 }
 
@@ -92,7 +91,8 @@ pub struct ChildEntry {
 pub(crate) struct PodDirectory {
     task: TaskId,
     registry: PodRegistry,
-    changed: Arc<Notify>,
+    /// Weak, as the supervisor has this, and the pod its supervisor.
+    pod: Weak<Shared>,
 }
 
 impl Directory for PodDirectory {
@@ -106,20 +106,21 @@ impl Directory for PodDirectory {
             .children()
             .register(key, entry)
             .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
-        let changed = self.changed.clone();
-        Ok(Arc::new(Entered { registration, changed }))
+        // There as long as there is an incarnation: the pod's own task has it.
+        let pod = self.pod.upgrade().ok_or("the pod has ended")?;
+        Ok(Arc::new(Entered { registration, pod }))
     }
 }
 
 struct Entered {
     registration: Registration<(TaskId, ChildId), ChildEntry>,
-    changed: Arc<Notify>,
+    pod: Arc<Shared>,
 }
 
 impl Entry for Entered {
     fn publish(&self, address: Published) {
         let entry = self.registration.value();
         self.registration.update(ChildEntry { published: Some(address), ..entry });
-        self.changed.notify_waiters();
+        self.pod.changed.notify_waiters();
     }
 }

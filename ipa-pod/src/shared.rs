@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     /// Made when somebody asks for it.
     activity: OnceLock<Arc<Activity>>,
     /// Told whenever a child has published something, and when the pod becomes active, stuck, has a supervisor, has ended.
-    pub(crate) changed: Arc<Notify>,
+    pub(crate) changed: Notify,
     /// What few pods have.
     extra: Mutex<Option<Box<Extra>>>,
     /// Why it ends: known when its own task is done, at its very end at the latest.
@@ -97,7 +97,7 @@ impl Shared {
             stop_announced: AtomicBool::new(false),
             up: AtomicBool::new(false),
             activity: OnceLock::new(),
-            changed: Arc::default(),
+            changed: Notify::new(),
             extra: Mutex::new(None),
             reason: OnceLock::new(),
             ended: AtomicBool::new(false),

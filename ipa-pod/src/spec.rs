@@ -47,7 +47,8 @@ pub struct PodSpec {
     pub(crate) start_timeout: Duration,
     shutdown_timeout: Duration,
     kill_grace: Duration,
-    child_defaults: Settings,
+    child_restart: Restart,
+    child_shutdown: Option<Shutdown>,
     pub(crate) idle_stop: Option<Duration>,
     pub(crate) labels: Vec<Arc<str>>,
 }
@@ -62,8 +63,9 @@ impl Default for PodSpec {
             start_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             kill_grace: Duration::from_secs(1),
-            // And 5 seconds to stop, as of any supervisor.
-            child_defaults: Settings { restart: Some(Restart::Transient), ..Settings::default() },
+            child_restart: Restart::Transient,
+            // 5 seconds, as of any supervisor.
+            child_shutdown: None,
             idle_stop: None,
             labels: Vec::new(),
         }
@@ -133,13 +135,13 @@ impl PodSpec {
 
     /// How long a child may take to stop, if neither its spec nor its type says. Default: 5 seconds.
     pub fn child_shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.child_defaults.shutdown = Some(shutdown);
+        self.child_shutdown = Some(shutdown);
         self
     }
 
     /// When a child is restarted, if neither its spec nor its type says. Default: transient.
     pub fn child_restart(mut self, restart: Restart) -> Self {
-        self.child_defaults.restart = Some(restart);
+        self.child_restart = restart;
         self
     }
 
@@ -162,6 +164,11 @@ impl PodSpec {
 
     /// The supervisor that this pod is, but for what makes it a pod.
     pub(crate) fn supervisor(self) -> SupervisorBuilder {
+        let defaults = Settings {
+            restart: Some(self.child_restart),
+            shutdown: self.child_shutdown,
+            ..Settings::default()
+        };
         Supervisor::builder()
             .children(self.children)
             .strategy(self.strategy)
@@ -170,7 +177,7 @@ impl PodSpec {
             .start_timeout(self.start_timeout)
             .shutdown_timeout(self.shutdown_timeout)
             .kill_grace(self.kill_grace)
-            .child_defaults(self.child_defaults)
+            .child_defaults(defaults)
     }
 }
 

@@ -9,17 +9,18 @@ use crate::handle::{Handle, StopOnDrop};
 use crate::lease::Lease;
 use crate::machine::{Machine, MachineOptions, SlotId};
 use crate::message::Port;
-use crate::policy::{Policy, Settings};
+use crate::policy::{Kept, Policy};
 use crate::ports::{Directory, Observer};
 use crate::seat::Owner;
 use crate::spec::ChildSpec;
 use crate::sync::{oneshot, task, time};
 use crate::table::Table;
 
+/// What a builder fills in, in a box: it is handed on by each of its methods.
 #[derive(Default)]
 pub(crate) struct Blueprint {
     pub(crate) options: MachineOptions,
-    pub(crate) defaults: Settings,
+    pub(crate) defaults: Kept,
     pub(crate) directory: Option<Arc<dyn Directory>>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) children: Vec<ChildSpec>,
@@ -34,7 +35,7 @@ impl Blueprint {
         // Where a place is all that tells one child from another, it is no child's of another supervisor, or of an earlier run of this one, so
         // that a reference to one of those finds nobody. Of 52 bits, as what reads JSON may take numbers for floating-point ones.
         let first = if self.dynamic { random >> 12 } else { 0 };
-        let defaults = self.defaults;
+        let defaults = self.defaults.get();
         let mut slots = Table::with_capacity(self.children.len());
         let initial = self.children.into_iter().enumerate().map(|(n, spec)| {
             let ChildSpec { id, factory, settings } = spec;
@@ -48,7 +49,7 @@ impl Blueprint {
             Machine::ordered(self.options, initial)?
         };
         let next_slot = first + slots.len() as u64;
-        Ok(Driver::new(machine, slots, next_slot, defaults, self.observer, port, lease))
+        Ok(Driver::new(machine, slots, next_slot, self.defaults, self.observer, port, lease))
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.

@@ -19,7 +19,7 @@ use crate::machine::{
     Action, ChildRef, ChildState, Command, Event, Incarnation, Machine, Note, Op, SlotId, Target,
 };
 use crate::message::{COMMANDS, Message, Port, Reply, Request, StartChild};
-use crate::policy::{Kept, Policy, Restart, Settings};
+use crate::policy::{Kept, Policy, Restart};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
 use crate::spec::Factory;
@@ -126,7 +126,7 @@ impl Driver {
         machine: Machine<Reply>,
         slots: Table<Slot>,
         next_slot: u64,
-        defaults: Settings,
+        defaults: Kept,
         observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
@@ -136,7 +136,7 @@ impl Driver {
             slots,
             machine,
             port,
-            defaults: defaults.into(),
+            defaults,
             observer,
             epoch: Instant::now(),
             next_slot,

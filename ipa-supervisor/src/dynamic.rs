@@ -89,11 +89,11 @@ impl fmt::Debug for DynamicSupervisor {
 /// let builder = Supervisor::builder().strategy(Strategy::OneForAll);
 /// ```
 #[must_use = "a builder does nothing until it is started"]
-pub struct DynamicSupervisorBuilder(pub(crate) Blueprint);
+pub struct DynamicSupervisorBuilder(pub(crate) Box<Blueprint>);
 
 impl Default for DynamicSupervisorBuilder {
     fn default() -> Self {
-        Self(Blueprint { dynamic: true, ..Blueprint::default() })
+        Self(Box::new(Blueprint { dynamic: true, ..Blueprint::default() }))
     }
 }
 
@@ -127,7 +127,7 @@ impl DynamicSupervisorBuilder {
 
     /// What children get where neither their specs nor their types say anything. Default: permanent, 5 seconds to stop.
     pub fn child_defaults(mut self, defaults: Settings) -> Self {
-        self.0.defaults = defaults;
+        self.0.defaults = defaults.into();
         self
     }
 

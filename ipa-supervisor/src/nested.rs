@@ -62,10 +62,10 @@ impl NestedSupervisor {
         Self::from_blueprint(builder.0)
     }
 
-    fn from_blueprint(blueprint: Blueprint) -> Self {
+    fn from_blueprint(blueprint: Box<Blueprint>) -> Self {
         let dynamic = blueprint.dynamic;
         let port = Port::new(blueprint.directory.clone());
-        Self { blueprint: Some(Box::new(blueprint)), driver: None, port, dynamic, begun: false, told: false }
+        Self { blueprint: Some(blueprint), driver: None, port, dynamic, begun: false, told: false }
     }
 
     /// A handle to the supervisor. Calls that are made before `init` are answered when it begins.

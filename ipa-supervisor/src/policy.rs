@@ -170,6 +170,7 @@ impl Settings {
 }
 
 /// Settings as they are kept. Most say little, and there are some for each child, on their way, and for each supervisor.
+#[derive(Default)]
 pub(crate) struct Kept {
     restart: Option<Restart>,
     kind: Option<Kind>,

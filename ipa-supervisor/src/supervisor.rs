@@ -84,7 +84,7 @@ impl fmt::Debug for Supervisor {
 /// | [`child_defaults`](Self::child_defaults) | permanent, 5 s | for what specs and child types leave open |
 #[derive(Default)]
 #[must_use = "a builder does nothing until it is started"]
-pub struct SupervisorBuilder(pub(crate) Blueprint);
+pub struct SupervisorBuilder(pub(crate) Box<Blueprint>);
 
 impl SupervisorBuilder {
     /// Adds a child, after those that were added before.
@@ -151,7 +151,7 @@ impl SupervisorBuilder {
 
     /// What children get where neither their specs nor their types say anything. Default: permanent, 5 seconds to stop.
     pub fn child_defaults(mut self, defaults: Settings) -> Self {
-        self.0.defaults = defaults;
+        self.0.defaults = defaults.into();
         self
     }
 
