@@ -98,13 +98,13 @@ impl<Tag> Machine<Tag> {
     ) -> Result<Self, SpecError> {
         let mut machine = Self::new(options, Discipline::Ordered)?;
         let initial = initial.into_iter();
-        machine.children = Children::with_capacity(initial.size_hint().0);
+        machine.children = Children::named(initial.size_hint().0);
         for (slot, policy) in initial {
             if machine.children.by_id(&policy.id).is_some() {
                 return Err(SpecError::DuplicateChild(policy.id));
             }
             machine.check(&policy)?;
-            machine.children.insert(slot, policy, true);
+            machine.children.insert(slot, policy);
         }
         Ok(machine)
     }
@@ -126,7 +126,7 @@ impl<Tag> Machine<Tag> {
             options,
             discipline,
             phase: Phase::Starting(Box::new(Starting::new())),
-            children: Children::default(),
+            children: Children::unnamed(),
             group: None,
             window: RestartWindow::default(),
             jitter: Jitter::new(options.seed),

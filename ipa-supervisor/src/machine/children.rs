@@ -13,10 +13,23 @@ use crate::table::Table;
 #[derive(Debug)]
 pub(super) struct Children<Tag> {
     slots: Table<Box<Slot<Tag>>>,
-    /// Those whose id is an identity here, in order of it.
-    named: Vec<SlotId>,
+    names: Names,
     deadlines: Deadlines,
 }
+
+/// How a child is found by its id.
+#[derive(Debug)]
+enum Names {
+    /// It is not: ids are no identity here.
+    None,
+    /// By looking through all, up to [`FEW`] of them, which needs no memory.
+    Few,
+    /// By the slots in order of their children's ids.
+    Many(Vec<SlotId>),
+}
+
+/// As many children as most supervisors have, and then some.
+const FEW: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Slot<Tag> {
@@ -98,25 +111,27 @@ pub(super) enum Why {
     Silent,
 }
 
-impl<Tag> Default for Children<Tag> {
-    fn default() -> Self {
-        Self { slots: Table::default(), named: Vec::new(), deadlines: Deadlines::default() }
-    }
-}
-
 impl<Tag> Children<Tag> {
-    /// With room for so many, all of them named.
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self {
-            slots: Table::with_capacity(capacity),
-            named: Vec::with_capacity(capacity),
-            deadlines: Deadlines::default(),
-        }
+    /// Children whose ids are no identity.
+    pub(super) fn unnamed() -> Self {
+        Self { slots: Table::default(), names: Names::None, deadlines: Deadlines::default() }
     }
 
-    pub(super) fn insert(&mut self, id: SlotId, policy: Policy, named: bool) {
-        if named && let Err(place) = self.find_named(&policy.id) {
-            self.named.insert(place, id);
+    /// Children whose ids are unique, with room for so many.
+    pub(super) fn named(capacity: usize) -> Self {
+        Self { slots: Table::with_capacity(capacity), names: Names::Few, deadlines: Deadlines::default() }
+    }
+
+    pub(super) fn insert(&mut self, id: SlotId, policy: Policy) {
+        if matches!(self.names, Names::Few) && self.slots.len() == FEW {
+            let mut names: Vec<_> = self.slots.iter().collect();
+            names.sort_unstable_by_key(|(_, slot)| &slot.policy.id);
+            self.names = Names::Many(names.into_iter().map(|(id, _)| id).collect());
+        }
+        if let Names::Many(names) = &mut self.names
+            && let Err(place) = search(&self.slots, names, &policy.id)
+        {
+            names.insert(place, id);
         }
         let slot = Slot {
             record: policy.backoff.is_some().then(Box::default),
@@ -132,21 +147,13 @@ impl<Tag> Children<Tag> {
 
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Box<Slot<Tag>>> {
         self.clear_deadline(id);
-        let name = &self.slots.get(id)?.policy.id;
-        if let Ok(place) = self.find_named(name)
-            && self.named[place] == id
+        if let Names::Many(names) = &mut self.names
+            && let Ok(place) = search(&self.slots, names, &self.slots.get(id)?.policy.id)
+            && names[place] == id
         {
-            self.named.remove(place);
+            names.remove(place);
         }
         self.slots.remove(id)
-    }
-
-    /// Where the child of this id is among the named, or would be.
-    fn find_named(&self, id: &ChildId) -> Result<usize, usize> {
-        self.named.binary_search_by(|slot| {
-            // All that are named have a slot.
-            self.slots.get(*slot).map_or(Ordering::Less, |slot| slot.policy.id.cmp(id))
-        })
     }
 
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot<Tag>> {
@@ -163,7 +170,11 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn by_id(&self, id: &ChildId) -> Option<SlotId> {
-        self.find_named(id).ok().map(|place| self.named[place])
+        match &self.names {
+            Names::None => None,
+            Names::Few => self.slots.iter().find(|(_, slot)| slot.policy.id == *id).map(|(id, _)| id),
+            Names::Many(names) => search(&self.slots, names, id).ok().map(|place| names[place]),
+        }
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
@@ -228,6 +239,12 @@ impl<Tag> Children<Tag> {
         }
         counts
     }
+}
+
+/// Where the child of this id is among the names, or would be.
+fn search<Tag>(slots: &Table<Box<Slot<Tag>>>, names: &[SlotId], id: &ChildId) -> Result<usize, usize> {
+    // All that are named have a slot.
+    names.binary_search_by(|slot| slots.get(*slot).map_or(Ordering::Less, |slot| slot.policy.id.cmp(id)))
 }
 
 impl<Tag> Slot<Tag> {
@@ -321,5 +338,44 @@ impl<Tag> Ending<Tag> {
             Why::StartTimedOut => matches!(self.start, Some(Start::Restart | Start::Group)),
             Why::Silent => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// However many there are and were: against a map that cannot be wrong.
+    #[test]
+    fn children_are_found_by_id() {
+        let mut random = 1_u64;
+        for most in [FEW as u64, 3 * FEW as u64] {
+            let (mut children, mut map) = (Children::<()>::named(0), BTreeMap::new());
+            for step in 0..2_000 {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let id = ChildId::from((random >> 33).rem_euclid(most).to_string());
+                match children.by_id(&id) {
+                    None => {
+                        children.insert(SlotId(step), Policy::new(id.clone()));
+                        map.insert(id, SlotId(step));
+                    }
+                    Some(slot) if random >> 62 == 0 => {
+                        assert_eq!(children.remove(slot).map(|slot| slot.policy.id), Some(id.clone()));
+                        map.remove(&id);
+                    }
+                    Some(_) => {}
+                }
+                for id in (0..most).map(|id| ChildId::from(id.to_string())) {
+                    assert_eq!(children.by_id(&id), map.get(&id).copied(), "{id} of {}", map.len());
+                }
+            }
+            assert_eq!(matches!(children.names, Names::Many(_)), most > FEW as u64);
+        }
+        let mut unnamed = Children::<()>::unnamed();
+        unnamed.insert(SlotId(1), Policy::new("a"));
+        assert_eq!(unnamed.by_id(&"a".into()), None);
     }
 }

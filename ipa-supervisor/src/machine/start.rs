@@ -96,8 +96,7 @@ impl<Tag> Machine<Tag> {
         slot: SlotId,
         policy: Policy,
     ) {
-        let named = self.discipline == Discipline::Ordered;
-        let standing = named.then(|| self.children.by_id(&policy.id)).flatten();
+        let standing = self.children.by_id(&policy.id);
         if let Some((id, standing)) = standing.and_then(|id| Some((id, self.children.get(id)?))) {
             let refusal = match standing.state() {
                 ChildState::Running => Refusal::AlreadyStarted(id, standing.incarnation),
@@ -110,14 +109,15 @@ impl<Tag> Machine<Tag> {
             };
             return self.refuse(Command { tag, caller, op: Op::Start(slot, policy) }, refusal);
         }
-        if let Some(max) = self.options.max_children.filter(|max| !named && self.children.len() >= *max) {
+        let full = |max: &usize| self.discipline == Discipline::Dynamic && self.children.len() >= *max;
+        if let Some(max) = self.options.max_children.filter(full) {
             return self
                 .refuse(Command { tag, caller, op: Op::Start(slot, policy) }, Refusal::MaxChildren(max));
         }
         if let Err(error) = self.check(&policy) {
             return self.refuse(Command { tag, caller, op: Op::Start(slot, policy) }, Refusal::Spec(error));
         }
-        self.children.insert(slot, policy, named);
+        self.children.insert(slot, policy);
         self.begin_start(now, slot, Start::Call { tag, fresh: true });
     }
 
