@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipa_supervisor::{
-    BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Note, Restart, Settings,
+    BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Restart, Settings,
     StartError, StopMode, SupervisorRef,
 };
 use tokio::runtime::Handle;
@@ -24,6 +24,7 @@ use crate::admission::{AdmitError, Permit};
 use crate::error::{StartPodError, StopPodError, panicked};
 use crate::foreign::Caught;
 use crate::host::{Host, KILL_GRACE, Predecessor, Reservation};
+use crate::link::Link;
 use crate::pod::{PodRef, PodStatus};
 use crate::scope::PodScope;
 use crate::spec::PodSpec;
@@ -172,11 +173,8 @@ impl PodChild {
         let spec = spec.map_err(|source| StartPodError::Factory { task: pod.task().clone(), source })?;
         let (timeout, idle_stop) = (spec.start_timeout, spec.idle_stop);
         self.label(cx, pod, &spec);
-        let builder = spec
-            .supervisor()
-            .directory(Arc::new(self.host.registry.directory(pod)))
-            .observer(Arc::new(self.observer(pod)));
-        let nested = NestedSupervisor::new(builder);
+        let link = Arc::new(Link::new(&self.host, pod));
+        let nested = NestedSupervisor::new(spec.supervisor().directory(link.clone()).observer(link));
         Ok((timeout, RunningPod { pod: pod.clone(), idle_stop, nested, revoked }))
     }
 
@@ -254,20 +252,6 @@ impl PodChild {
         let groups = self.host.registry.labels();
         let entered: Vec<_> = labels.into_iter().map(|label| groups.join(label, pod.clone())).collect();
         cx.lease().tie(entered);
-    }
-
-    fn observer(&self, pod: &PodRef) -> impl Fn(&Note) + Send + Sync + 'static {
-        let (host, pod) = (self.host.clone(), pod.clone());
-        move |note| match note {
-            Note::Restarting { child, reason } => host.child_restarted(&pod, child, reason),
-            Note::GaveUp(reason) | Note::Finished(reason) => {
-                host.stopping(&pod, Some(reason.to_string().into()))
-            }
-            Note::Stuck(child) => pod.0.add_stuck(child.clone()),
-            Note::Reaped(child) => pod.0.remove_stuck(child),
-            Note::Stalled(_) => host.stuck(&pod),
-            _ => {}
-        }
     }
 }
 

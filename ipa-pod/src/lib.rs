@@ -50,6 +50,7 @@ mod event;
 mod foreign;
 mod handle;
 mod host;
+mod link;
 mod pod;
 mod registry;
 mod scope;

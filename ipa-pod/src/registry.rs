@@ -3,16 +3,15 @@
 //! They are the only truth about who runs. A pod's key is reserved before anything of it starts and free after the last of it
 //! has ended; a child's entry stands from before its `init` until its incarnation is over.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use ipa_registry::{Groups, Registration, Registry};
+use ipa_registry::{Groups, Registry};
 
 use ipa_supervisor::machine::SlotId;
-use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Incarnation, Published};
+use ipa_supervisor::{ChildId, Incarnation, Published};
 
 use crate::pod::PodRef;
 use crate::scope::LookupError;
-use crate::shared::Shared;
 use crate::task::TaskId;
 
 /// Who runs: pods by task id and by label, and their children by task id and child id. Cheap to clone.
@@ -69,10 +68,6 @@ impl PodRegistry {
             found: published.type_name(),
         })
     }
-
-    pub(crate) fn directory(&self, pod: &PodRef) -> PodDirectory {
-        PodDirectory { task: pod.task().clone(), registry: self.clone(), pod: Arc::downgrade(&pod.0) }
-    }
 }
 
 /// A running incarnation of a pod's child. Whose it is says the key.
@@ -85,42 +80,4 @@ pub struct ChildEntry {
     pub incarnation: Incarnation,
     /// What it has published, usually an address.
     pub published: Option<Published>,
-}
-
-/// The children of one pod, as their supervisor enters them.
-pub(crate) struct PodDirectory {
-    task: TaskId,
-    registry: PodRegistry,
-    /// Weak, as the supervisor has this, and the pod its supervisor.
-    pod: Weak<Shared>,
-}
-
-impl Directory for PodDirectory {
-    fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
-        let key = (self.task.clone(), child.id.clone());
-        let &ChildRef { slot, incarnation, .. } = child;
-        let entry = ChildEntry { slot, incarnation, published: None };
-        // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
-        let registration = self
-            .registry
-            .children()
-            .register(key, entry)
-            .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, self.task))?;
-        // There as long as there is an incarnation: the pod's own task has it.
-        let pod = self.pod.upgrade().ok_or("the pod has ended")?;
-        Ok(Arc::new(Entered { registration, pod }))
-    }
-}
-
-struct Entered {
-    registration: Registration<(TaskId, ChildId), ChildEntry>,
-    pod: Arc<Shared>,
-}
-
-impl Entry for Entered {
-    fn publish(&self, address: Published) {
-        let entry = self.registration.value();
-        self.registration.update(ChildEntry { published: Some(address), ..entry });
-        self.pod.changed.notify_waiters();
-    }
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use crate::context::Context;
 use crate::control::Control;
@@ -42,13 +43,18 @@ pub(crate) struct Driver {
     observer: Option<Arc<dyn Observer>>,
     epoch: Instant,
     next_slot: u64,
-    progress: Progress,
+    /// How far the supervisor has got, as the loop's owner wants to know it: these children keep its stop from being finished.
+    stalled: Option<Box<[StuckChild]>>,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
     /// Wakes the loop. There while there is a deadline.
     timer: Option<Pin<Box<time::Sleep>>>,
     /// Whether there are workers that go on while one is blocked.
     many_workers: bool,
+    /// Its initial children are up.
+    started: bool,
+    /// It has ended; the reason lies in the port.
+    ended: bool,
     /// The parent's request to stop was passed on.
     heeded: bool,
     /// There is something that the owner has not seen.
@@ -66,15 +72,6 @@ enum AtHand {
     Ended(SlotId, Incarnation),
     /// That of a child whose next incarnation this is, on the same task.
     Next(Body),
-}
-
-/// How far the supervisor has got, as the loop's owner wants to know it.
-#[derive(Default)]
-struct Progress {
-    started: bool,
-    stalled: Option<Box<[StuckChild]>>,
-    /// The reason lies in the port.
-    ended: bool,
 }
 
 /// What a supervisor's loop has of a child.
@@ -140,10 +137,12 @@ impl Driver {
             observer,
             epoch: Instant::now(),
             next_slot,
-            progress: Progress::default(),
+            stalled: None,
             lease,
             timer: None,
             many_workers: Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
+            started: false,
+            ended: false,
             heeded: false,
             news: false,
             at_hand: AtHand::Nobody,
@@ -166,10 +165,10 @@ impl Driver {
             if let Some(reason) = self.ended() {
                 return Poll::Ready(Err(start_error(reason)));
             }
-            if let Some(stuck) = &self.progress.stalled {
+            if let Some(stuck) = &self.stalled {
                 return Poll::Ready(Err(StartError::Stuck(stuck.to_vec())));
             }
-            if self.progress.started {
+            if self.started {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_turn(cx));
@@ -188,7 +187,7 @@ impl Driver {
             if let Some(reason) = self.ended() {
                 return Poll::Ready(reason);
             }
-            if self.progress.stalled.is_some() && !*told {
+            if self.stalled.is_some() && !*told {
                 *told = true;
                 stalled();
             }
@@ -197,7 +196,7 @@ impl Driver {
     }
 
     fn ended(&self) -> Option<ExitReason> {
-        self.progress.ended.then(|| self.port.reason().cloned())?
+        self.ended.then(|| self.port.reason().cloned())?
     }
 
     /// Asks the supervisor to stop as soon as its parent does. Answers whether that was now.
@@ -215,13 +214,14 @@ impl Driver {
     fn poll_turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         // A loop that always finds a message would otherwise never let its thread go.
         let progress = ready!(tokio::task::coop::poll_proceed(cx));
-        if self.tick() {
+        let now = self.look();
+        if self.tick(now) {
             progress.made_progress();
             return Poll::Ready(());
         }
         if let Poll::Ready(message) = self.port.inbox.poll_pop(cx) {
             progress.made_progress();
-            self.receive(message);
+            self.receive(message, now);
             return Poll::Ready(());
         }
         ready!(self.poll_timer(cx));
@@ -232,12 +232,13 @@ impl Driver {
     /// Deals with a deadline that is over, or else with the next message. Answers whether there was one.
     pub(crate) fn turn(&mut self) -> bool {
         // Before the inbox: one that is never empty would stop the clock.
-        if self.tick() {
+        let now = self.look();
+        if self.tick(now) {
             return true;
         }
         match self.port.inbox.try_pop() {
             Some(message) => {
-                self.receive(message);
+                self.receive(message, now);
                 true
             }
             None => false,
@@ -267,13 +268,18 @@ impl Driver {
         }
     }
 
+    /// The time, if there is a deadline that it may be past. To look at the clock is a good part of what a message takes.
+    pub(crate) fn look(&self) -> Option<Duration> {
+        self.machine.poll_timeout().map(|_| self.epoch.elapsed())
+    }
+
     /// Deals with a deadline that is over. Answers whether there was one.
-    pub(crate) fn tick(&mut self) -> bool {
-        let due = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
-        if due {
-            self.feed(Event::Tick);
+    pub(crate) fn tick(&mut self, now: Option<Duration>) -> bool {
+        let (Some(due), Some(now)) = (self.machine.poll_timeout(), now) else { return false };
+        if due <= now {
+            self.feed_at(now, Event::Tick);
         }
-        due
+        due <= now
     }
 
     /// The next one. One too far off to be a moment is none.
@@ -300,34 +306,40 @@ impl Driver {
         Poll::Ready(())
     }
 
-    pub(crate) fn receive(&mut self, message: Message) {
+    /// `now`: the time, if it was looked at for this.
+    pub(crate) fn receive(&mut self, message: Message, now: Option<Duration>) {
+        let now = now.unwrap_or_else(|| self.epoch.elapsed());
         match message {
-            Message::Up { slot, incarnation } => self.feed(Event::Up { slot, incarnation }),
+            Message::Up { slot, incarnation } => self.feed_at(now, Event::Up { slot, incarnation }),
             Message::Alive { slot, incarnation } => {
                 let pulse =
                     self.running(slot, incarnation).and_then(|running| running.control.pulse.as_ref());
                 if let Some(working) = pulse.map(|pulse| pulse.read()) {
-                    self.feed(Event::Alive { slot, incarnation, working });
+                    self.feed_at(now, Event::Alive { slot, incarnation, working });
                 }
             }
-            Message::Lingers { slot, incarnation } => self.feed(Event::Lingers { slot, incarnation }),
+            Message::Lingers { slot, incarnation } => self.feed_at(now, Event::Lingers { slot, incarnation }),
             Message::Ended { slot, incarnation } => {
                 // There until another is started in its place, of which there is none before this is heard.
                 if let Some(end) = self.running(slot, incarnation).map(|running| running.control.take_end()) {
-                    self.feed(Event::Ended { slot, incarnation, end });
+                    self.feed_at(now, Event::Ended { slot, incarnation, end });
                 }
             }
-            Message::StartChild(start) => self.start_child(*start),
-            Message::Request(request) => self.answer(*request),
+            Message::StartChild(start) => self.start_child(now, *start),
+            Message::Request(request) => self.answer(now, *request),
         }
     }
 
-    fn answer(&mut self, request: Request) {
+    fn answer(&mut self, now: Duration, request: Request) {
         match request {
-            Request::Shutdown { tag, caller, cause } => self.feed(Event::Shutdown { tag, caller, cause }),
-            Request::Kill { cause } => self.feed(Event::Kill { cause }),
-            Request::Command(command) => self.feed(Event::Command(command)),
-            Request::Terminate { tag, caller, target, again } => self.terminate(tag, caller, target, again),
+            Request::Shutdown { tag, caller, cause } => {
+                self.feed_at(now, Event::Shutdown { tag, caller, cause })
+            }
+            Request::Kill { cause } => self.feed_at(now, Event::Kill { cause }),
+            Request::Command(command) => self.feed_at(now, Event::Command(command)),
+            Request::Terminate { tag, caller, target, again } => {
+                self.terminate(now, tag, caller, target, again)
+            }
             // A caller that does not wait any more is no concern of the answers below.
             Request::WhichChildren(reply) => {
                 let _ = reply.send(self.machine.which_children().collect());
@@ -344,22 +356,29 @@ impl Driver {
         }
     }
 
-    fn start_child(&mut self, StartChild { tag, caller, id, factory, settings }: StartChild) {
+    fn start_child(&mut self, now: Duration, StartChild { tag, caller, id, factory, settings }: StartChild) {
         let slot = SlotId(self.next_slot);
         self.next_slot += 1;
         let policy = Policy::resolve(id, settings.get(), self.defaults.get());
         // Kept before the machine hears of it: it says `Forget` of what it refuses.
         let restart = policy.restart;
         self.slots.insert(slot, Slot::new(factory, restart));
-        self.feed(Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
+        self.feed_at(now, Event::Command(Command { tag: Some(tag), caller, op: Op::Start(slot, policy) }));
     }
 
     /// A stop of one child overtakes the exits that are queued, so that it is not restarted in vain. It must not overtake the
     /// start of what it stops, so if there is nothing to stop it is put behind the commands, once.
-    fn terminate(&mut self, tag: Option<Reply>, caller: Option<SlotId>, target: Target, again: bool) {
+    fn terminate(
+        &mut self,
+        now: Duration,
+        tag: Option<Reply>,
+        caller: Option<SlotId>,
+        target: Target,
+        again: bool,
+    ) {
         let runs = |state| state != ChildState::Undefined;
         if again || self.machine.which_child(&target).is_some_and(|info| runs(info.state)) {
-            return self.feed(Event::Command(Command { tag, caller, op: Op::Terminate(target) }));
+            return self.feed_at(now, Event::Command(Command { tag, caller, op: Op::Terminate(target) }));
         }
         // Never refused: the inbox is closed only when this loop ends.
         let _ =
@@ -367,7 +386,11 @@ impl Driver {
     }
 
     fn feed(&mut self, event: Event<Reply>) {
-        self.machine.handle(self.epoch.elapsed(), event);
+        self.feed_at(self.epoch.elapsed(), event);
+    }
+
+    fn feed_at(&mut self, now: Duration, event: Event<Reply>) {
+        self.machine.handle(now, event);
         while let Some(action) = self.machine.poll_action() {
             self.perform(action);
         }
@@ -396,17 +419,17 @@ impl Driver {
                 let _ = tag.send(result);
             }
             Action::Started => {
-                self.progress.started = true;
+                self.started = true;
                 self.news = true;
             }
             Action::Stalled(stuck) => {
-                self.progress.stalled = Some(stuck.into());
+                self.stalled = Some(stuck.into());
                 self.news = true;
             }
             Action::Note(note) => self.note(&note),
             Action::Exit(reason) => {
                 self.port.set_reason(reason);
-                self.progress.ended = true;
+                self.ended = true;
                 self.news = true;
             }
         }

@@ -129,11 +129,12 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incar
         match message.take() {
             Some(message) => {
                 // As in every turn, before the message.
-                driver.tick();
+                let now = driver.look();
+                driver.tick(now);
                 if driver.has_news() {
                     let _ = port.inbox.lock().push_unheard(REPORTS, message);
                 } else {
-                    driver.receive(message);
+                    driver.receive(message, now);
                     left -= 1;
                 }
             }

@@ -1,0 +1,78 @@
+//! What the supervisor that a pod is has of the pod: where its children are listed, and who hears what becomes of them.
+
+use std::sync::{Arc, Weak};
+
+use ipa_registry::Registration;
+use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Note, Observer, Published};
+
+use crate::host::Host;
+use crate::pod::PodRef;
+use crate::registry::ChildEntry;
+use crate::shared::Shared;
+use crate::task::TaskId;
+
+/// One for each pod, as its supervisor's directory and observer. It keeps nothing alive, as whoever has the pod has its supervisor, which has
+/// this. Both are there as long as anything of the pod is: the pod's lease holds them.
+pub(crate) struct Link {
+    host: Weak<Host>,
+    pod: Weak<Shared>,
+}
+
+impl Link {
+    pub(crate) fn new(host: &Arc<Host>, pod: &PodRef) -> Self {
+        Self { host: Arc::downgrade(host), pod: Arc::downgrade(&pod.0) }
+    }
+
+    fn of(&self, tell: impl FnOnce(&Host, &PodRef)) {
+        if let (Some(host), Some(pod)) = (self.host.upgrade(), self.pod.upgrade()) {
+            tell(&host, &PodRef(pod));
+        }
+    }
+}
+
+impl Directory for Link {
+    fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+        let pod = self.pod.upgrade().ok_or("the pod has ended")?;
+        let key = (pod.task.clone(), child.id.clone());
+        let &ChildRef { slot, incarnation, .. } = child;
+        let entry = ChildEntry { slot, incarnation, published: None };
+        // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
+        let registration = pod
+            .registry
+            .children()
+            .register(key, entry)
+            .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, pod.task))?;
+        Ok(Arc::new(Entered { registration, pod }))
+    }
+}
+
+impl Observer for Link {
+    fn observe(&self, note: &Note) {
+        match note {
+            Note::Restarting { child, reason } => {
+                self.of(|host, pod| host.child_restarted(pod, child, reason))
+            }
+            Note::GaveUp(reason) | Note::Finished(reason) => {
+                self.of(|host, pod| host.stopping(pod, Some(reason.to_string().into())));
+            }
+            Note::Stuck(child) => self.of(|_, pod| pod.0.add_stuck(child.clone())),
+            Note::Reaped(child) => self.of(|_, pod| pod.0.remove_stuck(child)),
+            Note::Stalled(_) => self.of(Host::stuck),
+            // That children start and end is what most notes say, and nothing to the pod.
+            _ => {}
+        }
+    }
+}
+
+struct Entered {
+    registration: Registration<(TaskId, ChildId), ChildEntry>,
+    pod: Arc<Shared>,
+}
+
+impl Entry for Entered {
+    fn publish(&self, address: Published) {
+        let entry = self.registration.value();
+        self.registration.update(ChildEntry { published: Some(address), ..entry });
+        self.pod.changed.notify_waiters();
+    }
+}
