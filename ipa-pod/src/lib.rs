@@ -61,6 +61,7 @@ mod supervisor;
 mod task;
 
 pub use async_trait::async_trait;
+pub use ipa_supervisor::ArcStr;
 /// The crates whose types are among those of this one.
 pub use {ipa_registry, ipa_supervisor};
 

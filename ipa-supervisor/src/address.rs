@@ -326,9 +326,9 @@ impl<M: Send + 'static> Reader<M> {
         self.0.inbox.open(self.0.capacity);
     }
 
-    /// Whether there is no message now.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.inbox.lock().is_empty()
+    /// Waits until there is a message, and leaves it there. Cancel safe.
+    pub(crate) fn poll_any(&self, cx: &task::Context<'_>) -> Poll<()> {
+        self.0.inbox.poll_any(cx)
     }
 
     /// Takes the next message, when there is one. Cancel safe.

@@ -110,8 +110,11 @@ pub trait Child: Send + 'static {
     /// Whether [`run`](Self::run) awaits something before it does anything that may take long. Default: no.
     ///
     /// On a runtime with several workers a child lets its worker go once between `init` and `run`, so that a `run` which blocks at once does
-    /// not hold up the answer to its own start. A child that waits first anyway, for a message, say, can do without: that is a tenth of
-    /// what its start takes. Called once in an incarnation, when `init` is done; a panic in it is a no.
+    /// not hold up the answer to its own start. A child that answers yes does without, which is a tenth of what its start takes, and sees to it
+    /// by itself: if what it waits for may be there already, as a message may be, it yields once
+    /// ([`yield_now`](tokio::task::yield_now)) before it deals with that.
+    ///
+    /// Asked at most once in an incarnation, when it has been reported up. A panic in it ends the incarnation, as one in `run` does.
     fn awaits_first(&self) -> bool {
         false
     }

@@ -6,7 +6,7 @@
 //! and nothing foreign is called or dropped under it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use tokio::task::AbortHandle;
 
@@ -36,12 +36,17 @@ pub(crate) struct Control {
     pub(crate) pulse: Option<Box<Pulse>>,
     /// How many keep it from having ended. None: it has, or is about to, and nobody can any more.
     pub(crate) holders: AtomicU32,
-    /// Whether its `run` is over and has awaited anything; nobody knows it of one that was aborted.
-    has_waited: AtomicBool,
+    /// Of its `run`: [`WAITED`], [`FIRST`].
+    waits: AtomicU8,
     /// Whether its own task has been told to end at once.
     killed: AtomicBool,
     state: Mutex<State>,
 }
+
+/// The `run` is over and has awaited something; nobody knows it of one that was aborted.
+const WAITED: u8 = 1;
+/// It awaits something before all else, by itself.
+const FIRST: u8 = 1 << 1;
 
 struct State {
     tasks: Tasks,
@@ -98,7 +103,7 @@ impl Control {
             manner,
             pulse: watched.then(Box::default),
             holders: AtomicU32::new(0),
-            has_waited: AtomicBool::new(false),
+            waits: AtomicU8::new(0),
             killed: AtomicBool::new(false),
             state: Mutex::new(state),
         }
@@ -134,13 +139,22 @@ impl Control {
         self.state.lock().guards.push_front(guards);
     }
 
-    /// Its `run` is over, and has awaited something.
+    /// Its `run` awaits something before all else, by itself.
+    pub(crate) fn set_waits_first(&self) {
+        self.waits.store(FIRST, Ordering::Release);
+    }
+
+    pub(crate) fn waits_first(&self) -> bool {
+        self.waits.load(Ordering::Acquire) & FIRST != 0
+    }
+
+    /// Its `run` is over, and has awaited something. Said, as the other, by its own task alone.
     pub(crate) fn set_has_waited(&self) {
-        self.has_waited.store(true, Ordering::Release);
+        self.waits.store(self.waits.load(Ordering::Relaxed) | WAITED, Ordering::Release);
     }
 
     pub(crate) fn has_waited(&self) -> bool {
-        self.has_waited.load(Ordering::Acquire)
+        self.waits.load(Ordering::Acquire) & WAITED != 0
     }
 
     pub(crate) fn set_killed(&self) {

@@ -453,8 +453,11 @@ impl Driver {
         };
         let child = ChildRef { id: policy.id.clone(), slot: id, incarnation };
         let watched = policy.max_silence().is_some();
-        let has_waited = slot.running.as_ref().is_some_and(|last| last.control.has_waited());
-        let manner = Manner::of(policy, self.many_workers && !has_waited);
+        let last = slot.running.as_ref().map(|last| &last.control);
+        let has_waited = last.is_some_and(|last| last.has_waited());
+        // One that sees to it by itself does so each time: what it has awaited may be nothing but that.
+        let lets_go = last.is_some_and(|last| last.waits_first()) || !has_waited;
+        let manner = Manner::of(policy, self.many_workers && lets_go);
         let control = Control::new(child, self.port.clone(), self.lease.clone(), manner, watched);
         let control = Arc::new(control);
         let cx = Context::new(Hold::first(control.clone()));

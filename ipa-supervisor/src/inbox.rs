@@ -306,13 +306,30 @@ impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
 
     /// Takes the next item, or has the reader woken when there is one. For one reader.
     pub(crate) fn poll_pop(&self, cx: &task::Context<'_>) -> Poll<T> {
+        self.poll_look(cx, |lanes| {
+            let taken = lanes.take_next()?;
+            self.emptied.store(lanes.is_empty(), Ordering::Relaxed);
+            Some(taken)
+        })
+        .map(Self::hand_on)
+    }
+
+    /// The same without taking it.
+    pub(crate) fn poll_any(&self, cx: &task::Context<'_>) -> Poll<()> {
+        self.poll_look(cx, |lanes| (!lanes.is_empty()).then_some(()))
+    }
+
+    fn poll_look<F>(
+        &self,
+        cx: &task::Context<'_>,
+        mut look: impl FnMut(&mut Lanes<T, LANES, B>) -> Option<F>,
+    ) -> Poll<F> {
         // Cloned before, and dropped after: no waker's code runs under the lock. At once, where there is likely to be nothing.
         let mut reader = self.emptied.load(Ordering::Relaxed).then(|| cx.waker().clone());
-        let taken = loop {
+        loop {
             let mut lanes = self.lanes.lock();
-            if let Some(taken) = lanes.take_next() {
-                self.emptied.store(lanes.is_empty(), Ordering::Relaxed);
-                break taken;
+            if let Some(found) = look(&mut lanes) {
+                return Poll::Ready(found);
             }
             // Its waker may be here from the last look.
             if lanes.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
@@ -326,8 +343,7 @@ impl<T, const LANES: usize, B> Inbox<T, LANES, B> {
             }
             drop(lanes);
             reader = Some(cx.waker().clone());
-        };
-        Poll::Ready(Self::hand_on(taken))
+        }
     }
 
     /// Waits for the next item.

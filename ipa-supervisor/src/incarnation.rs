@@ -72,7 +72,7 @@ impl Manner {
         self.marks & Self::TAKES_ITS_TIME != 0
     }
 
-    /// Whether the child lets its worker go once before it runs, where there are others to go on: its last run, if there was one, has not
+    /// Whether the child is to let its worker go once before it runs, where there are others to go on: its last run, if there was one, has not
     /// awaited anything.
     pub(crate) fn steps_back(self) -> bool {
         self.marks & Self::STEPS_BACK != 0
@@ -111,8 +111,10 @@ impl Body {
                     if let Err(end) = self.is_up(started) {
                         break 'incarnation value.over(end);
                     }
-                    if self.steps_back(&value) {
-                        yield_now().await;
+                    match self.steps_back(&value) {
+                        Ok(true) => yield_now().await,
+                        Ok(false) => {}
+                        Err(panicked) => break 'incarnation value.over(End::Exited(panicked)),
                     }
                     self.restore(&mut cx);
                     let ended = {
@@ -236,9 +238,17 @@ impl Body {
     ///
     /// What the report has led to may have woken the caller or the supervisor into this worker's LIFO slot, where no other worker takes
     /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
-    /// something: it would be a quarter of its restart. Nor by one that is known to await something first: it would be a tenth of its start.
-    fn steps_back(&self, value: &Value) -> bool {
-        self.cx.control().manner.steps_back() && !caught(|| value.0.awaits_first()).unwrap_or(false)
+    /// something: it would be a quarter of its restart. Nor by one that sees to it by itself: it would be a tenth of its start.
+    fn steps_back(&self, value: &Value) -> Result<bool, ExitReason> {
+        let control = self.cx.control();
+        if !control.manner.steps_back() {
+            return Ok(false);
+        }
+        let waits_first = caught(|| value.0.awaits_first())?;
+        if waits_first {
+            control.set_waits_first();
+        }
+        Ok(!waits_first)
     }
 
     /// The run is over: answers why, and how long `terminate` may take; `None`: it is not called.

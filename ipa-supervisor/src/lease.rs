@@ -169,8 +169,17 @@ impl Hold {
     /// One more, unless there is none left.
     fn another(control: &Arc<Control>) -> Option<Self> {
         let more = |holders| (holders > 0 && holders < OVER).then_some(holders + 1);
-        control.holders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Self(control.clone()))
+        let before = control.holders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self::counted(before, control))
+    }
+
+    /// One more, which was added to so many. Aborts if that is too many, as `Arc` does: only clones that are forgotten come to so many, and the
+    /// count would begin anew.
+    fn counted(before: u32, control: &Arc<Control>) -> Self {
+        if before & !OVER > OVER / 2 {
+            std::process::abort();
+        }
+        Self(control.clone())
     }
 
     /// Lets go, if it is the last: then the end is the caller's to see to, and dropping this is nothing more. Answers whether it was.
@@ -190,12 +199,7 @@ impl Hold {
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
-        let before = self.0.holders.fetch_add(1, Ordering::Relaxed);
-        // As `Arc` does it, and as it has to: only clones that are forgotten come to so many, and one more would end the incarnation.
-        if before & !OVER > OVER / 2 {
-            std::process::abort();
-        }
-        Self(self.0.clone())
+        Self::counted(self.0.holders.fetch_add(1, Ordering::Relaxed), &self.0)
     }
 }
 

@@ -96,6 +96,7 @@ mod supervisor;
 mod sync;
 mod table;
 
+pub use arcstr::ArcStr;
 pub use async_trait::async_trait;
 
 pub use self::address::{Address, CallError, CastError, Mailbox, Reply, WhenFull};

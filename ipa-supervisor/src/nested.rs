@@ -74,11 +74,13 @@ impl NestedSupervisor {
     }
 
     /// As [`init`](Child::init), for a child type that has other things to look at while it waits: nothing is allocated for the wait. To be
-    /// polled by the child's own task, until it is ready. Dropping `self` gives the start up.
+    /// polled by the child's own task, until it is ready. Dropping `self` kills what was started; for a stop in order, the child type's
+    /// stop mode is to be that of [`NestedSupervisor`], [`StopMode::CooperativeInit`], so that it is polled on.
     ///
     /// # Errors
     ///
-    /// A [`StartError`]: the supervisor's children are not up, and none of them runs, but for those of [`StartError::Stuck`].
+    /// A [`StartError`]: the supervisor's children are not up, and none of them runs, but for those of [`StartError::Stuck`]. Polled again
+    /// after one, it says that there was one.
     pub fn poll_init(&mut self, cx: &Context, task: &mut task::Context<'_>) -> Poll<Result<Init, BoxError>> {
         if let Some(blueprint) = self.blueprint.take() {
             // The only one to set it, once: a blueprint is taken once.
@@ -147,7 +149,8 @@ impl NestedSupervisor {
     ///
     /// # Errors
     ///
-    /// If it was not started by [`poll_init`](Self::poll_init) or [`init`](Child::init).
+    /// If it was never started by [`poll_init`](Self::poll_init) or [`init`](Child::init). After a start that failed it ends at once, for the
+    /// reason of that.
     pub fn poll_run(&mut self, cx: &Context, task: &mut task::Context<'_>) -> Poll<Result<Exit, BoxError>> {
         let Some(driver) = self.driver.as_mut() else {
             return Poll::Ready(Err("a nested supervisor's run was called before its init".into()));

@@ -17,7 +17,6 @@ use crate::context::Context;
 use crate::policy::Settings;
 use crate::reason::{BoxError, Exit, ExitReason};
 use crate::spec::{ChildId, ChildSpec};
-use crate::sync::task::yield_now;
 
 /// A child that handles messages one at a time: OTP's `gen_server`.
 ///
@@ -211,10 +210,8 @@ impl<S: Server> Child for Served<S> {
         Box::pin(async move {
             // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
             let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
-            // What is there to be handled at once may block. See `awaits_first`.
-            if self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back()) && !reader.is_empty() {
-                yield_now().await;
-            }
+            // What is there to be handled at once may block: others go first. See `awaits_first`.
+            let mut goes_first = !self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back());
             loop {
                 // A mailbox that is never empty would otherwise never let its thread go.
                 tokio::task::coop::consume_budget().await;
@@ -223,7 +220,16 @@ impl<S: Server> Child for Served<S> {
                 // The stop first.
                 let next = poll_fn(|task| match own.look_for_stop(task) {
                     Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                    Poll::Pending => reader.poll_next(task).map(Ok),
+                    Poll::Pending if std::mem::replace(&mut goes_first, true) => {
+                        reader.poll_next(task).map(Ok)
+                    }
+                    Poll::Pending => {
+                        // Not taken out yet: a stop that comes meanwhile finds it in the mailbox.
+                        if reader.poll_any(task).is_ready() {
+                            task.waker().wake_by_ref();
+                        }
+                        Poll::Pending
+                    }
                 });
                 let message = match next.await {
                     Ok(message) => message,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, Cause, ChildSpec, ChildState, Flow, Note, Reply, Restart, Server, ServerContext, Shutdown,
-    ShutdownError, Supervisor, TerminateChildError, async_trait,
+    BoxError, Cause, ChildSpec, ChildState, Flow, Note, Reply, Restart, RestartIntensity, Server,
+    ServerContext, Shutdown, ShutdownError, Supervisor, TerminateChildError, async_trait,
 };
 use stage::settle;
 use tokio::time::{Instant, sleep};
@@ -256,31 +256,89 @@ async fn a_child_that_blocks_at_once_again_holds_up_nobody() {
     supervisor.shutdown().await.unwrap();
 }
 
-/// RT-01 nor does a server that finds a message as soon as it runs, and blocks on it.
+/// RT-01 nor does a server that finds a message as soon as it runs, and blocks on it: it holds up neither its start nor, restarted again
+/// and again, its supervisor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_blocks_on_its_first_message_has_started() {
-    struct Blocks(Arc<Mutex<mpsc::Receiver<()>>>);
+async fn a_server_that_blocks_on_its_first_message_holds_up_nobody() {
+    struct Blocks(tokio::sync::mpsc::UnboundedSender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
     #[async_trait]
     impl Server for Blocks {
         type Message = ();
         async fn handle(&mut self, (): (), _cx: &mut ServerContext<()>) -> Result<Flow, BoxError> {
-            let _ = self.0.lock().unwrap().recv();
-            Ok(Flow::Continue)
+            self.0.send(()).unwrap();
+            match self.1.lock().unwrap().recv() {
+                Ok(()) => Err("to be run again".into()),
+                Err(_) => Ok(Flow::Continue),
+            }
         }
     }
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(Mutex::new(released));
-    let (spec, address) = ChildSpec::server("b", move || Blocks(released.clone()));
+    let (runs, mut ran) = tokio::sync::mpsc::unbounded_channel();
+    let (spec, address) = ChildSpec::server("b", move || Blocks(runs.clone(), released.clone()));
+    // A deadline of each start wakes the supervisor's task, on the child's own worker.
+    let spec = spec.restart(Restart::Transient).start_timeout(Duration::from_secs(30));
     // Its mailbox is open before its start is reported.
     let first = move |note: &Note| {
         if matches!(note, Note::Started(_)) {
             address.info(()).unwrap();
         }
     };
-    let start = Supervisor::builder().child(spec).observer(Arc::new(first)).start();
+    let start = Supervisor::builder()
+        .child(spec)
+        .intensity(RestartIntensity::new(9, Duration::from_secs(1)))
+        .observer(Arc::new(first))
+        .start();
     let supervisor = tokio::spawn(start).await.unwrap().unwrap();
-    assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+    for restarts in 0..6 {
+        ran.recv().await.unwrap();
+        let child = supervisor.which_child("b").await.unwrap().unwrap();
+        assert_eq!((child.state, child.restarts), (ChildState::Running, restarts));
+        if restarts < 5 {
+            release.send(()).unwrap();
+        }
+    }
     drop(release);
+    supervisor.shutdown().await.unwrap();
+}
+
+/// RT-01 a child that says that it awaits something first is asked when it is up, once in an incarnation; if it panics then, it ends as by
+/// any other panic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_child_is_asked_once_whether_it_awaits_first() {
+    struct Asked(Arc<Mutex<Vec<&'static str>>>, bool);
+    #[async_trait]
+    impl ipa_supervisor::Child for Asked {
+        async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<ipa_supervisor::Exit, BoxError> {
+            self.0.lock().unwrap().push("run");
+            tokio::task::yield_now().await;
+            Ok(ipa_supervisor::Exit::Normal)
+        }
+        fn awaits_first(&self) -> bool {
+            self.0.lock().unwrap().push("asked");
+            assert!(!self.1, "no answer");
+            true
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (notes, mut noted) = tokio::sync::mpsc::unbounded_channel();
+    let exits = move |note: &Note| {
+        if let Note::Exited { reason, .. } = note {
+            notes.send(reason.to_string()).unwrap();
+        }
+    };
+    let spec = |panics: bool| {
+        let log = log.clone();
+        ChildSpec::new("a", move || Asked(log.clone(), panics)).restart(Restart::Temporary)
+    };
+    let supervisor = Supervisor::builder().observer(Arc::new(exits)).start().await.unwrap();
+    for (panics, end, calls) in
+        [(false, "normal", vec!["asked", "run"]), (true, "panicked: no answer", vec!["asked"])]
+    {
+        supervisor.start_child(spec(panics)).await.unwrap();
+        assert_eq!(noted.recv().await.unwrap(), end);
+        assert_eq!(std::mem::take(&mut *log.lock().unwrap()), calls);
+    }
     supervisor.shutdown().await.unwrap();
 }
 
