@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ struct Route<M> {
     inbox: Inbox<Envelope<M>, 1>,
     capacity: u32,
     when_full: WhenFull,
+    /// Whether the reader lets others go before it takes the first message of this opening. Here, where there is room for it.
+    steps_back: AtomicBool,
     dropped_casts: AtomicU64,
 }
 
@@ -80,7 +82,8 @@ impl<M: Send + 'static> Address<M> {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         let Mailbox { capacity, when_full } = mailbox;
         let (inbox, capacity, dropped_casts) = (Inbox::closed(), places(capacity), AtomicU64::new(0));
-        Self(Arc::new(Route { inbox, capacity, when_full, dropped_casts }))
+        let steps_back = AtomicBool::new(false);
+        Self(Arc::new(Route { inbox, capacity, when_full, steps_back, dropped_casts }))
     }
 
     /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message; it is called
@@ -321,18 +324,23 @@ impl<M: Send + 'static> Reader<M> {
         Published::shared(self.0.clone())
     }
 
-    /// Opens the mailbox, new and empty. It is read on the current task.
-    pub(crate) fn open(&self) {
+    /// Opens the mailbox, new and empty. It is read on the current task; with `steps_back` not before that has let others go, as what is
+    /// there by then may block it. See [`Child::awaits_first`](crate::Child::awaits_first).
+    pub(crate) fn open(&self, steps_back: bool) {
+        self.0.steps_back.store(steps_back, Ordering::Relaxed);
         self.0.inbox.open(self.0.capacity);
-    }
-
-    /// Waits until there is a message, and leaves it there. Cancel safe.
-    pub(crate) fn poll_any(&self, cx: &task::Context<'_>) -> Poll<()> {
-        self.0.inbox.poll_any(cx)
     }
 
     /// Takes the next message, when there is one. Cancel safe.
     pub(crate) fn poll_next(&self, cx: &task::Context<'_>) -> Poll<M> {
+        if self.0.steps_back.load(Ordering::Relaxed) {
+            self.0.steps_back.store(false, Ordering::Relaxed);
+            // Not taken yet: a stop that comes meanwhile finds it in the mailbox.
+            if self.0.inbox.poll_any(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
         self.0.inbox.poll_pop(cx).map(|envelope| envelope.message)
     }
 }

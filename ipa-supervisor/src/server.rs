@@ -188,7 +188,7 @@ impl<S: Server> Child for Served<S> {
         let own = ServerContext { context: cx.clone(), address: reader.address() };
         let ready = self.server.init(self.cx.insert(own)).await?;
         if ready == Init::Ready {
-            reader.open();
+            reader.open(cx.control().manner.steps_back());
             if let Some(entry) = cx.control().entry() {
                 entry.publish(reader.published());
             }
@@ -210,8 +210,6 @@ impl<S: Server> Child for Served<S> {
         Box::pin(async move {
             // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
             let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
-            // What is there to be handled at once may block: others go first. See `awaits_first`.
-            let mut goes_first = !self.cx.as_ref().is_some_and(|own| own.control().manner.steps_back());
             loop {
                 // A mailbox that is never empty would otherwise never let its thread go.
                 tokio::task::coop::consume_budget().await;
@@ -220,16 +218,7 @@ impl<S: Server> Child for Served<S> {
                 // The stop first.
                 let next = poll_fn(|task| match own.look_for_stop(task) {
                     Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                    Poll::Pending if std::mem::replace(&mut goes_first, true) => {
-                        reader.poll_next(task).map(Ok)
-                    }
-                    Poll::Pending => {
-                        // Not taken out yet: a stop that comes meanwhile finds it in the mailbox.
-                        if reader.poll_any(task).is_ready() {
-                            task.waker().wake_by_ref();
-                        }
-                        Poll::Pending
-                    }
+                    Poll::Pending => reader.poll_next(task).map(Ok),
                 });
                 let message = match next.await {
                     Ok(message) => message,

@@ -335,7 +335,7 @@ async fn a_child_is_asked_once_whether_it_awaits_first() {
     for (panics, end, calls) in
         [(false, "normal", vec!["asked", "run"]), (true, "panicked: no answer", vec!["asked"])]
     {
-        supervisor.start_child(spec(panics)).await.unwrap();
+        assert!(supervisor.start_child(spec(panics)).await.unwrap().child().is_some());
         assert_eq!(noted.recv().await.unwrap(), end);
         assert_eq!(std::mem::take(&mut *log.lock().unwrap()), calls);
     }

@@ -214,7 +214,7 @@ fn a_published_address_is_the_address() {
 
 fn opened(address: &Address<u32>) -> Reader<u32> {
     let reader = Reader::new(address);
-    reader.open();
+    reader.open(false);
     reader
 }
 
@@ -274,6 +274,42 @@ fn leaving_an_old_line_changes_nothing_in_the_new_one() {
     assert!(matches!(poll(new), Poll::Ready(Ok(()))));
 }
 
+/// RT-01 a reader that is to step back does so once, whether there is a message or not: what comes between its look and its taking one is not
+/// taken in the same turn. What is there stays there, to be counted should the incarnation end before.
+#[test]
+fn a_reader_that_steps_back_takes_nothing_at_once() {
+    struct Wakes(AtomicU64);
+    impl task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let wakes = Arc::new(Wakes(AtomicU64::new(0)));
+    let waker = task::Waker::from(wakes.clone());
+    let cx = task::Context::from_waker(&waker);
+    let address = Address::<u32>::new(Mailbox::default());
+    for (there, woken) in [(true, 1), (false, 2)] {
+        let reader = Reader::new(&address);
+        reader.open(true);
+        if there {
+            address.info(1).unwrap();
+        }
+        assert_eq!(reader.poll_next(&cx), Poll::Pending);
+        if !there {
+            address.info(1).unwrap();
+        }
+        assert_eq!(wakes.0.load(Ordering::Relaxed), woken, "by itself, or by what came");
+        address.info(2).unwrap();
+        assert_eq!([(); 3].map(|()| reader.poll_next(&cx)), [Poll::Ready(1), Poll::Ready(2), Poll::Pending]);
+    }
+    let reader = Reader::new(&address);
+    reader.open(true);
+    address.info(3).unwrap();
+    assert_eq!(reader.poll_next(&cx), Poll::Pending);
+    drop(reader);
+    assert_eq!(address.dropped_casts(), 1);
+}
+
 /// A mailbox that is closed keeps neither its reader's task nor a buffer.
 #[test]
 fn a_closed_mailbox_keeps_no_waker() {
@@ -304,7 +340,7 @@ fn an_idle_mailbox_is_small() {
 async fn the_deadline_counts_from_the_call() {
     let address = Address::<Reply<u32>>::new(Mailbox::default());
     let reader = Reader::new(&address);
-    reader.open();
+    reader.open(false);
     let begun = Instant::now();
     let mut call = pin!(address.call(|reply| reply));
     assert!(poll(call.as_mut()).is_pending());
@@ -318,7 +354,7 @@ async fn the_deadline_counts_from_the_call() {
 async fn an_answer_that_is_there_is_in_time() {
     let address = Address::<Reply<u32>>::new(Mailbox::default());
     let reader = Reader::new(&address);
-    reader.open();
+    reader.open(false);
     let mut call = pin!(address.call_within(Duration::from_secs(1), |reply| reply));
     assert!(poll(call.as_mut()).is_pending());
     let Poll::Ready(reply) = reader.poll_next(&task::Context::from_waker(task::Waker::noop())) else {

@@ -50,7 +50,7 @@ fn address(capacity: usize) -> Address<Msg> {
 /// The next incarnation's mailbox.
 fn opened(address: &Address<Msg>) -> Reader<Msg> {
     let reader = Reader::new(address);
-    reader.open();
+    reader.open(false);
     reader
 }
 

@@ -47,6 +47,7 @@ fn table(text: &mut String, group: &str, rows: &[&Result]) {
         text.push('\n');
     }
     let mut absent: Vec<_> = rows.iter().flat_map(|row| &row.absent).collect();
+    absent.sort_by_key(|absent| absent.name);
     absent.dedup_by_key(|absent| absent.name);
     for absent in absent {
         let _ = writeln!(text, "\n{}: {}.", absent.name, absent.why);

@@ -136,6 +136,11 @@ fn run(options: &Options) -> Result<bool, String> {
         begun.elapsed().as_secs_f64(),
         out.display()
     );
+    let unmeasured = |result: &&RowResult| result.marks.iter().any(|mark| mark.met.is_none());
+    let unmeasured: Vec<&str> = results.iter().filter(unmeasured).map(|result| result.name).collect();
+    if !unmeasured.is_empty() {
+        println!("marks not measured, as a contender was not there: {}", unmeasured.join(", "));
+    }
     if !short.is_empty() {
         println!("marks not met: {}", short.join(", "));
     }

@@ -15,6 +15,9 @@ macro_rules! contender {
     (Bare, $measure:expr) => {
         shown("bare", || Ok($measure))
     };
+    (Respawn, $measure:expr) => {
+        shown("bare-respawn", || Ok($measure))
+    };
     (Ractor, $measure:expr) => {
         peer("ractor", || Ok($measure))
     };
@@ -180,7 +183,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "restarts",
         group: "restarts",
-        contenders: contenders!(children::restarts: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor Actix; shown("elixir", elixir::restarts)),
+        contenders: contenders!(children::restarts: Ours Bare Respawn Ractor RactorSupervisor Kameo TaskSupervisor Actix; shown("elixir", elixir::restarts)),
         rows: &[
             row("restart-err", "from an Err to the next run, median", Micros, &[AtMost(1.3), Peers(1.0)]),
             row("restart-err-99", "the same, 99th percentile", Micros, &[]),
@@ -274,6 +277,7 @@ pub const RUNS: &[Run] = &[
                 PerSecond,
                 &[AtLeast(0.9), Against("sqlite-es", 5.0)],
             ),
+            row("read-decoded", "the same, the data of each as a serde_json::Value", PerSecond, &[]),
             row("exists", "whether a stream exists, of 1,000", Micros, &[]),
             row("state-start", "start and stop of a state manager over 1,000 events", Micros, &[]),
         ],

@@ -169,8 +169,11 @@ fn main() {
                 let (many, batches) = (append(256, 4_000, 1).await, append(16, 300, 100).await);
                 println!("{one} {some} {many} {batches}");
             }
-            // It has no question for a stream alone, and no state manager.
-            "reads" => println!("{} - -", read().await),
+            // Its events are decoded as they are read. It has no question for a stream alone, and no state manager.
+            "reads" => {
+                let read = read().await;
+                println!("{read} {read} - -");
+            }
             _ => {
                 eprintln!("usage: bench-sqlite-es appends|reads");
                 std::process::exit(2);

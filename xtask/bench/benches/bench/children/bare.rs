@@ -99,3 +99,62 @@ impl Children for Bare {
         (&mut child.task).await.is_ok()
     }
 }
+
+/// The other way, for restarts: a task for each run, which the child's own awaits and makes again.
+#[derive(Clone, Default)]
+pub struct Respawn(Arc<Ended>);
+
+impl Respawn {
+    async fn supervise<F>(&self, mut make: impl FnMut() -> F + Send + 'static) -> Running
+    where
+        F: Future<Output = Result<(), std::io::Error>> + Send + 'static,
+    {
+        let (up, is_up) = oneshot::channel();
+        let stop = Arc::new(Notify::new());
+        let (stopped, counts) = (stop.clone(), self.0.clone());
+        let task = tokio::spawn(async move {
+            let _ = up.send(());
+            loop {
+                let mut run = tokio::spawn(make());
+                let ended = tokio::select! {
+                    biased;
+                    () = stopped.notified() => {
+                        run.abort();
+                        let _ = run.await;
+                        return;
+                    }
+                    ended = &mut run => ended,
+                };
+                let count = match ended {
+                    Ok(Ok(())) => &counts.well,
+                    Ok(Err(_)) => &counts.errors,
+                    Err(_) => &counts.panics,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        is_up.await.expect("the child comes up");
+        Running { stop, task }
+    }
+}
+
+impl Children for Respawn {
+    type Handle = Running;
+
+    async fn new() -> Self {
+        Self::default()
+    }
+
+    async fn start_idle(&self) -> Running {
+        self.supervise(std::future::pending).await
+    }
+
+    async fn start(&self, child: Arc<Child>) -> Running {
+        self.supervise(move || child.clone().run()).await
+    }
+
+    async fn stop(&self, mut child: Running) -> bool {
+        child.stop.notify_one();
+        (&mut child.task).await.is_ok()
+    }
+}

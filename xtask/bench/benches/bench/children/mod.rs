@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::tool::{CANNOT, block_on, each, median, quick, resident, some};
 
 pub use actix::Actix;
-pub use bare::Bare;
+pub use bare::{Bare, Respawn};
 pub use kameo::Kameo;
 pub use ours::Ours;
 pub use ractor::Ractor;

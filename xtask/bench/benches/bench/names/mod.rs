@@ -71,7 +71,7 @@ impl Keeper for Ours {
 }
 
 pub struct Bare(
-    Arc<Names<Arc<str>, Value>>,
+    Names<Arc<str>, Value>,
     #[expect(dead_code, reason = "names live by it")] Vec<Name<Arc<str>, Value>>,
     Value,
 );
@@ -79,7 +79,7 @@ pub struct Bare(
 impl Keeper for Bare {
     type Value = Value;
     async fn filled(names: &[Arc<str>]) -> Self {
-        let all = Arc::new(Names::new());
+        let all = Names::new();
         let enter =
             |(name, value): (&Arc<str>, Value)| all.take(name.clone(), value).expect("the name is free");
         let entered = names.iter().zip(values()).map(enter).collect();

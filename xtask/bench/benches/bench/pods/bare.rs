@@ -8,6 +8,7 @@
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
@@ -20,14 +21,27 @@ use tokio::task::JoinHandle;
 
 use super::{CHILDREN, Pods};
 
-/// Names in a sharded map: a name is hashed once, for its shard and for its place there.
+/// Names in a sharded map. A name is hashed once, when it comes: the hash is kept with it, for when its table grows and when it goes.
 pub struct Names<K, V> {
-    shards: Vec<Shard<K, V>>,
+    shards: Vec<Arc<Shard<K, V>>>,
 }
 
 /// On cache lines of its own, so that the locks of two shards do not slow each other down.
 #[repr(align(64))]
-struct Shard<K, V>(RwLock<HashTable<(K, V)>>);
+struct Shard<K, V>(RwLock<Table<K, V>>);
+
+struct Table<K, V> {
+    taken: HashTable<Taken<K, V>>,
+    next: u64,
+}
+
+struct Taken<K, V> {
+    hash: u64,
+    /// Tells it from one that takes the name later.
+    number: u64,
+    name: K,
+    value: V,
+}
 
 fn hash<Q: Hash + ?Sized>(name: &Q) -> u64 {
     FxBuildHasher.hash_one(name)
@@ -35,25 +49,29 @@ fn hash<Q: Hash + ?Sized>(name: &Q) -> u64 {
 
 impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     pub fn new() -> Self {
-        Self { shards: (0..64).map(|_| Shard(RwLock::new(HashTable::new()))).collect() }
+        let shard = |_| Arc::new(Shard(RwLock::new(Table { taken: HashTable::new(), next: 0 })));
+        Self { shards: (0..64).map(shard).collect() }
     }
 
     /// The shard of a hash. Not by its own bits: a table takes its tags from the highest and its buckets from the lowest, so the names
     /// of a shard would have them in common.
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<(K, V)>> {
-        &self.shards[(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize].0
+    fn shard(&self, hash: u64) -> &Arc<Shard<K, V>> {
+        &self.shards[(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize]
     }
 
     /// Takes the name, if it is free.
-    pub fn take(self: &Arc<Self>, name: K, value: V) -> Option<Name<K, V>> {
-        let hash_of = hash(&name);
-        let mut shard = self.shard(hash_of).write();
-        match shard.entry(hash_of, |(taken, _)| *taken == name, |(taken, _)| hash(taken)) {
+    pub fn take(&self, name: K, value: V) -> Option<Name<K, V>> {
+        let hash = hash(&name);
+        let shard = self.shard(hash);
+        let mut table = shard.0.write();
+        let number = table.next;
+        match table.taken.entry(hash, |taken| taken.name == name, |taken| taken.hash) {
             Entry::Occupied(_) => None,
             Entry::Vacant(entry) => {
-                entry.insert((name.clone(), value));
-                drop(shard);
-                Some(Name { names: self.clone(), name })
+                entry.insert(Taken { hash, number, name, value });
+                table.next += 1;
+                drop(table);
+                Some(Name { shard: shard.clone(), hash, number })
             }
         }
     }
@@ -63,37 +81,38 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
         K: Borrow<Q>,
     {
         let hash = hash(name);
-        let shard = self.shard(hash).read();
-        shard.find(hash, |(taken, _)| taken.borrow() == name).map(|(_, value)| value.clone())
+        let table = self.shard(hash).0.read();
+        table.taken.find(hash, |taken| taken.name.borrow() == name).map(|taken| taken.value.clone())
     }
 
     pub fn list(&self) -> Vec<(K, V)> {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
-            all.extend(shard.0.read().iter().cloned());
+            let table = shard.0.read();
+            all.extend(table.taken.iter().map(|taken| (taken.name.clone(), taken.value.clone())));
         }
         all
     }
 
     pub fn count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.read().len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().taken.len()).sum()
     }
 }
 
 /// A name that is free again when this is dropped.
-pub struct Name<K: Hash + Eq + Clone, V: Clone> {
-    names: Arc<Names<K, V>>,
-    name: K,
+pub struct Name<K, V> {
+    shard: Arc<Shard<K, V>>,
+    hash: u64,
+    number: u64,
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Drop for Name<K, V> {
+impl<K, V> Drop for Name<K, V> {
     fn drop(&mut self) {
-        let hash = hash(&self.name);
-        let mut shard = self.names.shard(hash).write();
-        if let Ok(entry) = shard.find_entry(hash, |(taken, _)| *taken == self.name) {
+        let mut table = self.shard.0.write();
+        if let Ok(entry) = table.taken.find_entry(self.hash, |taken| taken.number == self.number) {
             let (removed, _) = entry.remove();
-            // Dropping the value is not the shard's business.
-            drop(shard);
+            // Dropping name and value is not the shard's business.
+            drop(table);
             drop(removed);
         }
     }
@@ -112,7 +131,17 @@ struct Waiting {
     stopped: bool,
 }
 
+/// A question at which a child panics.
+const CRASH: u64 = u64::MAX;
+
 impl Mailbox {
+    fn ask(&self, number: u64) -> oneshot::Receiver<u64> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting.lock().questions.push_back((number, reply));
+        self.wake.notify_one();
+        answer
+    }
+
     fn stop(&self) {
         self.waiting.lock().stopped = true;
         self.wake.notify_one();
@@ -130,6 +159,7 @@ async fn echo(mailbox: Arc<Mailbox>, up: oneshot::Sender<()>) {
             (std::mem::take(&mut waiting.questions), waiting.stopped)
         };
         for (number, reply) in questions {
+            assert!(number != CRASH, "told to");
             let _ = reply.send(number);
         }
         if stopped {
@@ -209,6 +239,16 @@ impl Bare {
         Running { factory, mailbox, name, task }
     }
 
+    /// Starts the pod when something has been done that has to come before it, once its name is taken.
+    pub async fn start_after(&self, id: String, first: impl Future<Output = ()>) {
+        let (pod, id): (Arc<Pod>, Arc<str>) = (Arc::default(), id.into());
+        let name = self.pods.take(id.clone(), pod.clone()).expect("the name is free");
+        first.await;
+        let (started, is_started) = oneshot::channel();
+        tokio::spawn(self.clone().live(id, pod, name, started));
+        is_started.await.expect("the pod starts");
+    }
+
     async fn live(
         self,
         id: Arc<str>,
@@ -261,11 +301,7 @@ impl Pods for Bare {
     }
 
     async fn start(&self, id: String) {
-        let (pod, id): (Arc<Pod>, Arc<str>) = (Arc::default(), id.into());
-        let name = self.pods.take(id.clone(), pod.clone()).expect("the name is free");
-        let (started, is_started) = oneshot::channel();
-        tokio::spawn(self.clone().live(id, pod, name, started));
-        is_started.await.expect("the pod starts");
+        self.start_after(id, std::future::ready(())).await;
     }
 
     async fn stop(&self, id: String) {
@@ -280,6 +316,26 @@ impl Pods for Bare {
         }
         pod.stop.notify_one();
         is_gone.await.expect("the pod stops");
+    }
+
+    /// That a child which panics is made again is no part of what is measured of a pod; that it is, is seen to here.
+    async fn check(&self) {
+        let id = "checked";
+        self.start(id.to_owned()).await;
+        let work = (Arc::from(id), CHILDREN[1]);
+        let first = self.children.get(&work).expect("the child runs");
+        assert_eq!(first.ask(7).await, Ok(7));
+        assert!(first.ask(CRASH).await.is_err());
+        let second = loop {
+            match self.children.get(&work) {
+                Some(again) if !Arc::ptr_eq(&again, &first) => break again,
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(second.ask(8).await, Ok(8));
+        assert_eq!((self.pods.count(), self.children.count()), (1, CHILDREN.len()));
+        self.stop(id.to_owned()).await;
+        assert_eq!((self.pods.count(), self.children.count()), (0, 0));
     }
 
     fn runs(&self, id: &str) -> bool {

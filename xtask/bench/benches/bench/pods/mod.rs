@@ -40,6 +40,10 @@ pub trait Pods: Clone + Send + Sync + 'static {
     fn start(&self, id: String) -> impl Future<Output = ()> + Send;
     /// Returns when all of the pod is gone and its names are free.
     fn stop(&self, id: String) -> impl Future<Output = ()> + Send;
+    /// Makes sure that it does what it says and what is not measured; with no pod, before and after.
+    fn check(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
     /// Whether the pod runs, by its name.
     fn runs(&self, id: &str) -> bool;
     /// How many pods there are.
@@ -81,6 +85,7 @@ pub fn life<P: Pods>() -> Vec<f64> {
     block_on(async {
         let before = resident();
         let pods = P::new().await;
+        pods.check().await;
         let first = started(&pods, 0..PODS, IN_FLIGHT).await;
         let bytes = (resident() - before) / PODS as f64;
         // The quick ones are not done when that many are up.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use task_supervisor::{CancellationToken, SupervisedTask, SupervisorBuilder, SupervisorHandle, TaskResult};
 use tokio::sync::{Notify, oneshot};
 
+use super::bare::{Name, Names};
 use super::{CHILDREN, Pods};
 
 /// A mailbox that costs nothing while it is empty, as the one written by hand has.
@@ -81,52 +82,61 @@ impl Pods for TaskSupervisor {
     }
 }
 
-/// With names for the children, too, started one after the other and stopped in reverse, each awaited.
-#[derive(Clone, Default)]
-pub struct TaskSupervisorInOrder(Arc<InOrder>);
+/// With names for the children, too, as the limit has them, started one after the other and stopped in reverse, each awaited.
+#[derive(Clone)]
+pub struct TaskSupervisorInOrder {
+    pods: Arc<Names<Arc<str>, Arc<InOrder>>>,
+    children: Arc<Names<ChildName, Arc<Mailbox>>>,
+}
 
 /// The pod's, and the child's in it.
-type Name = (Arc<str>, &'static str);
+type ChildName = (Arc<str>, &'static str);
 
-#[derive(Default)]
 struct InOrder {
-    pods: Mutex<HashMap<String, SupervisorHandle>>,
-    children: Mutex<HashMap<Name, Arc<Mailbox>>>,
+    handle: SupervisorHandle,
+    /// The pod's and its children's, from when all are up until it is stopped.
+    names: Mutex<Option<(PodName, Vec<TakenName>)>>,
 }
+
+type PodName = Name<Arc<str>, Arc<InOrder>>;
+type TakenName = Name<ChildName, Arc<Mailbox>>;
 
 impl Pods for TaskSupervisorInOrder {
     async fn new() -> Self {
-        Self::default()
+        Self { pods: Arc::new(Names::new()), children: Arc::new(Names::new()) }
     }
 
     async fn start(&self, id: String) {
-        let (pod, pod_id) = (SupervisorBuilder::new().spawn(), Arc::<str>::from(id.as_str()));
+        let id: Arc<str> = id.into();
+        let pod = Arc::new(InOrder { handle: SupervisorBuilder::new().spawn(), names: Mutex::default() });
+        let name = self.pods.take(id.clone(), pod.clone()).expect("the name is free");
+        let mut names = Vec::with_capacity(CHILDREN.len());
         for child in CHILDREN {
             let (up, is_up) = oneshot::channel();
             let echo = Echo::new(up);
-            let address = echo.0.clone();
-            pod.add_task(child, echo).await.expect("the pod runs");
+            names.push(self.children.take((id.clone(), child), echo.0.clone()).expect("the name is free"));
+            pod.handle.add_task(child, echo).await.expect("the pod runs");
             is_up.await.expect("the child comes up");
-            self.0.children.lock().insert((pod_id.clone(), child), address);
         }
-        self.0.pods.lock().insert(id, pod);
+        *pod.names.lock() = Some((name, names));
     }
 
     async fn stop(&self, id: String) {
-        let (pod, pod_id) = (self.0.pods.lock().remove(&id), Arc::<str>::from(id));
-        let pod = pod.expect("the pod runs");
+        let pod = self.pods.get(&*id).expect("the pod runs");
+        let (name, mut names) = pod.names.lock().take().expect("all its children are up");
         for child in CHILDREN.into_iter().rev() {
-            pod.kill_task(child).await.expect("the child stops");
-            self.0.children.lock().remove(&(pod_id.clone(), child));
+            pod.handle.kill_task(child).await.expect("the child stops");
+            drop(names.pop());
         }
-        pod.shutdown().await.expect("the pod stops");
+        pod.handle.shutdown().await.expect("the pod stops");
+        drop(name);
     }
 
     fn runs(&self, id: &str) -> bool {
-        self.0.pods.lock().contains_key(id)
+        self.pods.get(id).is_some()
     }
 
     fn count(&self) -> usize {
-        self.0.pods.lock().len()
+        self.pods.count()
     }
 }

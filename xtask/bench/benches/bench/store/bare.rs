@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use super::{DATA, Step, Store};
+use super::{DATA, Step, Store, steps};
 use crate::pods::{self, Pods};
 use crate::tool::name;
 
@@ -66,7 +66,13 @@ fn connect(path: &Path) -> Connection {
     connection
 }
 
-fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
+/// Runs a statement that is prepared once.
+fn run(connection: &Connection, statement: &str) {
+    let done = connection.prepare_cached(statement).and_then(|mut statement| statement.execute([]));
+    done.expect("it is done");
+}
+
+fn write(connection: Connection, requests: &mpsc::Receiver<Request>) {
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         while group.len() < 512 {
@@ -84,17 +90,15 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
         group.sort_by_key(|(order, _)| *order);
 
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as i64;
-        let transaction = connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .expect("it begins");
+        run(&connection, "BEGIN IMMEDIATE");
         let mut at = 0;
         while at < group.len() {
             let stream = group[at].1.stream.clone();
-            let (key, mut version): (i64, i64) = transaction
+            let (key, mut version): (i64, i64) = connection
                 .prepare_cached("SELECT id, version FROM streams WHERE name = ?1")
                 .and_then(|mut select| select.query_row([&stream], |row| Ok((row.get(0)?, row.get(1)?))))
                 .expect("the stream exists");
-            let mut insert = transaction
+            let mut insert = connection
                 .prepare_cached(
                     "INSERT INTO events (stream, version, event_id, type, schema_version, recorded_at, data)
                      VALUES (?1, ?2, ?3, 'stepped', 1, ?4, ?5)",
@@ -109,12 +113,12 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) {
                 }
                 at += 1;
             }
-            transaction
+            connection
                 .prepare_cached("UPDATE streams SET version = ?2, updated_at = ?3 WHERE id = ?1")
                 .and_then(|mut update| update.execute(params![key, version, now]))
                 .expect("it is updated");
         }
-        transaction.commit().expect("it is committed");
+        run(&connection, "COMMIT");
         for (_, request) in group {
             let _ = request.stored.send(());
         }
@@ -137,6 +141,22 @@ impl Bare {
         })
         .await
         .expect("the read does not panic")
+    }
+}
+
+impl Bare {
+    /// All events of a stream.
+    async fn all(&self, n: usize) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event| event.version);
+            let page = self.with_reader(move |connection| page(connection, &name(n), after)).await;
+            let at_end = page.len() < 1_000;
+            events.extend(page);
+            if at_end {
+                return events;
+            }
+        }
     }
 }
 
@@ -184,16 +204,11 @@ impl Store for Bare {
     }
 
     async fn read(&self, n: usize) -> usize {
-        let mut events: Vec<Event> = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event| event.version);
-            let page = self.with_reader(move |connection| page(connection, &name(n), after)).await;
-            let at_end = page.len() < 1_000;
-            events.extend(page);
-            if at_end {
-                return events.len();
-            }
-        }
+        self.all(n).await.len()
+    }
+
+    async fn read_decoded(&self, n: usize) -> u64 {
+        self.all(n).await.iter().map(|event| steps(&event.data)).sum()
     }
 
     async fn exists(&self, n: usize) -> bool {
@@ -248,9 +263,11 @@ impl Store for Bare {
     }
 
     async fn start((store, pods): &Self::Pods, n: usize) {
-        assert!(store.exists(n).await);
-        store.append(n, 1).await;
-        pods.start(name(n)).await;
+        let first = async {
+            assert!(store.exists(n).await);
+            store.append(n, 1).await;
+        };
+        pods.start_after(name(n), first).await;
     }
 
     /// By the last handle: the writer ends when there is no other.

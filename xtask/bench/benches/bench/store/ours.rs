@@ -10,7 +10,7 @@ use ipa_eventstore::{
 use ipa_pod::{PodScope, PodSpec, PodSupervisor};
 use ipa_supervisor::{BoxError, ChildSpec, Flow, Reply, Server, ServerContext, Supervisor, async_trait};
 
-use super::{DATA, Step, Store};
+use super::{DATA, Step, Store, steps};
 use crate::pods::CHILDREN;
 use crate::tool::{each, name};
 
@@ -101,6 +101,11 @@ impl Store for Ours {
 
     async fn read(&self, n: usize) -> usize {
         self.store.read_stream(&stream(n), ReadStream::new()).await.expect("the stream is read").len()
+    }
+
+    async fn read_decoded(&self, n: usize) -> u64 {
+        let events = self.store.read_stream(&stream(n), ReadStream::new()).await.expect("the stream is read");
+        events.iter().map(|event| steps(&event.data)).sum()
     }
 
     async fn exists(&self, n: usize) -> bool {

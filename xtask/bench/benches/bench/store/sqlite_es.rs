@@ -21,5 +21,5 @@ pub fn appends() -> Numbers {
 }
 
 pub fn reads() -> Numbers {
-    measure("reads", 3)
+    measure("reads", 4)
 }
