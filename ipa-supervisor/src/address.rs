@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ struct Route<M> {
     when_full: WhenFull,
     /// Whether the reader lets others go before it takes the first message of this opening. Here, where there is room for it.
     steps_back: AtomicBool,
+    /// Whether its reader has said that it works, for the message that it is about to take.
+    begun: AtomicBool,
     dropped_casts: AtomicU64,
 }
 
@@ -82,8 +84,8 @@ impl<M: Send + 'static> Address<M> {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         let Mailbox { capacity, when_full } = mailbox;
         let (inbox, capacity, dropped_casts) = (Inbox::closed(), places(capacity), AtomicU64::new(0));
-        let steps_back = AtomicBool::new(false);
-        Self(Arc::new(Route { inbox, capacity, when_full, steps_back, dropped_casts }))
+        let (steps_back, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Route { inbox, capacity, when_full, steps_back, begun, dropped_casts }))
     }
 
     /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message; it is called
@@ -328,20 +330,29 @@ impl<M: Send + 'static> Reader<M> {
     /// there by then may block it. See [`Child::awaits_first`](crate::Child::awaits_first).
     pub(crate) fn open(&self, steps_back: bool) {
         self.0.steps_back.store(steps_back, Ordering::Relaxed);
+        self.0.begun.store(false, Ordering::Relaxed);
         self.0.inbox.open(self.0.capacity);
     }
 
-    /// Takes the next message, when there is one. Cancel safe.
-    pub(crate) fn poll_next(&self, cx: &task::Context<'_>) -> Poll<M> {
-        if self.0.steps_back.load(Ordering::Relaxed) {
-            self.0.steps_back.store(false, Ordering::Relaxed);
+    /// Takes the next message, when there is one. Cancel safe. `begins` is called before, and answers whether somebody was woken for it, who
+    /// is let go on first: the message may block the worker that was to run them.
+    pub(crate) fn poll_next(&self, cx: &task::Context<'_>, begins: Option<impl FnOnce() -> bool>) -> Poll<M> {
+        let route = &*self.0;
+        let steps_back = route.steps_back.load(Ordering::Relaxed);
+        if steps_back || (begins.is_some() && !route.begun.load(Ordering::Relaxed)) {
+            route.steps_back.store(false, Ordering::Relaxed);
             // Not taken yet: a stop that comes meanwhile finds it in the mailbox.
-            if self.0.inbox.poll_any(cx).is_ready() {
+            ready!(route.inbox.poll_any(cx));
+            route.begun.store(true, Ordering::Relaxed);
+            let wakes = begins.is_some_and(|begins| begins());
+            if steps_back || wakes {
                 cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            return Poll::Pending;
         }
-        self.0.inbox.poll_pop(cx).map(|envelope| envelope.message)
+        let message = ready!(route.inbox.poll_pop(cx)).message;
+        route.begun.store(false, Ordering::Relaxed);
+        Poll::Ready(message)
     }
 }
 

@@ -130,10 +130,18 @@ impl Context {
         self.report_alive(false);
     }
 
-    fn report_alive(&self, working: bool) {
-        if self.control().pulse.as_ref().is_some_and(|pulse| pulse.beat(working)) {
+    /// Whether anybody wants to know whether the child is alive.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.control().pulse.is_some()
+    }
+
+    /// Answers whether the supervisor was woken for it.
+    pub(crate) fn report_alive(&self, working: bool) -> bool {
+        let wakes = self.control().pulse.as_ref().is_some_and(|pulse| pulse.beat(working));
+        if wakes {
             self.send_alive();
         }
+        wakes
     }
 
     /// From here on the child is taken to wait, whatever it says: its `run` is over.

@@ -315,7 +315,8 @@ impl Driver {
                 let pulse =
                     self.running(slot, incarnation).and_then(|running| running.control.pulse.as_ref());
                 if let Some(working) = pulse.map(|pulse| pulse.read()) {
-                    self.feed_at(now, Event::Alive { slot, incarnation, working });
+                    // By the clock after that: the child may have said it since the last look.
+                    self.feed(Event::Alive { slot, incarnation, working });
                 }
             }
             Message::Lingers { slot, incarnation } => self.feed_at(now, Event::Lingers { slot, incarnation }),

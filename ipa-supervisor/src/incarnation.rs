@@ -111,13 +111,15 @@ impl Body {
                     if let Err(end) = self.is_up(started) {
                         break 'incarnation value.over(end);
                     }
-                    match self.steps_back(&value) {
-                        Ok(true) => yield_now().await,
-                        Ok(false) => {}
-                        Err(panicked) => break 'incarnation value.over(End::Exited(panicked)),
-                    }
-                    self.restore(&mut cx);
-                    let ended = {
+                    let ended = 'run: {
+                        let steps_back = match self.steps_back(&value) {
+                            Ok(steps_back) => steps_back,
+                            Err(panicked) => break 'run Either::Done(Err(panicked)),
+                        };
+                        if steps_back {
+                            yield_now().await;
+                        }
+                        self.restore(&mut cx);
                         let mut run = Call::new(|| value.0.run(&mut cx), self.stop_of_run());
                         let ended = (&mut run).await;
                         if run.has_waited {

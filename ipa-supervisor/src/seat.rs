@@ -130,7 +130,8 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<(SlotId, Incar
             Some(message) => {
                 // As in every turn, before the message.
                 let now = driver.look();
-                driver.tick(now);
+                // What a deadline leads to may take its time.
+                let now = now.filter(|_| !driver.tick(now));
                 if driver.has_news() {
                     let _ = port.inbox.lock().push_unheard(REPORTS, message);
                 } else {

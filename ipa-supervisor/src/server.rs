@@ -218,14 +218,16 @@ impl<S: Server> Child for Served<S> {
                 // The stop first.
                 let next = poll_fn(|task| match own.look_for_stop(task) {
                     Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                    Poll::Pending => reader.poll_next(task).map(Ok),
+                    Poll::Pending => {
+                        let begins = own.is_watched().then_some(|| own.report_alive(true));
+                        reader.poll_next(task, begins).map(Ok)
+                    }
                 });
                 let message = match next.await {
                     Ok(message) => message,
                     Err(cause) => return Ok(Exit::Shutdown(cause)),
                 };
                 let Some(own) = &mut self.cx else { return Err(OUT_OF_ORDER.into()) };
-                own.working();
                 match self.server.handle(message, own).await? {
                     Flow::Continue => {}
                     Flow::Stop(exit) => return Ok(exit),

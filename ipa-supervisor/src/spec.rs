@@ -25,15 +25,7 @@ use crate::policy::{Kept, Restart, Settings, Shutdown, SignificantRestart, StopM
 /// In a [`Supervisor`](crate::Supervisor) ids are unique; in a [`DynamicSupervisor`](crate::DynamicSupervisor) they are
 /// labels, and the [`ChildRef`](crate::ChildRef) is the identity.
 ///
-/// From whatever an [`ArcStr`] is made of: `&str`, `String`, `Arc<str>`. One that is given as an `ArcStr` is shared, and of a literal
-/// allocates nothing:
-///
-/// ```
-/// use ipa_supervisor::{ArcStr, ChildId};
-///
-/// let id = ChildId::from(ArcStr::from("state"));
-/// assert_eq!(id, ChildId::from("state"));
-/// ```
+/// From whatever an [`ArcStr`] is made of: `&str`, `String`, `Arc<str>`. One that is given as an `ArcStr` is shared.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChildId(ArcStr);

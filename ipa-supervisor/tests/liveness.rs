@@ -302,6 +302,40 @@ async fn a_server_that_blocks_on_its_first_message_holds_up_nobody() {
     supervisor.shutdown().await.unwrap();
 }
 
+/// RT-01 nor does one that is watched, whose word that it works wakes its supervisor on its own worker: it is found silent while it blocks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_server_that_blocks_is_found_silent() {
+    struct Blocks(Arc<Mutex<mpsc::Receiver<()>>>);
+    #[async_trait]
+    impl Server for Blocks {
+        type Message = ();
+        async fn handle(&mut self, (): (), _cx: &mut ServerContext<()>) -> Result<Flow, BoxError> {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(Flow::Continue)
+        }
+    }
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (spec, address) = ChildSpec::server("b", move || Blocks(released.clone()));
+    let (silent, mut is_silent) = tokio::sync::mpsc::unbounded_channel();
+    let notes = move |note: &Note| {
+        if let Note::Silent(child) = note {
+            silent.send(child.clone()).unwrap();
+        }
+    };
+    let supervisor = Supervisor::builder()
+        .child(spec.max_silence(Duration::from_millis(30)))
+        .observer(Arc::new(notes))
+        .start()
+        .await
+        .unwrap();
+    address.cast(()).await.unwrap();
+    assert_eq!(is_silent.recv().await.unwrap().to_string(), "b#1");
+    assert_eq!(supervisor.count_children().await.unwrap().specs, 1);
+    drop(release);
+    supervisor.shutdown().await.unwrap();
+}
+
 /// RT-01 a child that says that it awaits something first is asked when it is up, once in an incarnation; if it panics then, it ends as by
 /// any other panic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -313,6 +347,13 @@ async fn a_child_is_asked_once_whether_it_awaits_first() {
             self.0.lock().unwrap().push("run");
             tokio::task::yield_now().await;
             Ok(ipa_supervisor::Exit::Normal)
+        }
+        async fn terminate(
+            &mut self,
+            _cx: &mut ipa_supervisor::Context,
+            _reason: &ipa_supervisor::ExitReason,
+        ) {
+            self.0.lock().unwrap().push("terminate");
         }
         fn awaits_first(&self) -> bool {
             self.0.lock().unwrap().push("asked");
@@ -332,9 +373,10 @@ async fn a_child_is_asked_once_whether_it_awaits_first() {
         ChildSpec::new("a", move || Asked(log.clone(), panics)).restart(Restart::Temporary)
     };
     let supervisor = Supervisor::builder().observer(Arc::new(exits)).start().await.unwrap();
-    for (panics, end, calls) in
-        [(false, "normal", vec!["asked", "run"]), (true, "panicked: no answer", vec!["asked"])]
-    {
+    for (panics, end, calls) in [
+        (false, "normal", vec!["asked", "run", "terminate"]),
+        (true, "panicked: no answer", vec!["asked", "terminate"]),
+    ] {
         assert!(supervisor.start_child(spec(panics)).await.unwrap().child().is_some());
         assert_eq!(noted.recv().await.unwrap(), end);
         assert_eq!(std::mem::take(&mut *log.lock().unwrap()), calls);

@@ -218,6 +218,10 @@ fn opened(address: &Address<u32>) -> Reader<u32> {
     reader
 }
 
+fn next<M: Send + 'static>(reader: &Reader<M>, cx: &task::Context<'_>) -> Poll<M> {
+    reader.poll_next(cx, None::<fn() -> bool>)
+}
+
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut task::Context::from_waker(task::Waker::noop()))
 }
@@ -233,7 +237,7 @@ fn who_waits_for_a_place_is_not_let_in_by_the_next_incarnation() {
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
         if has_got_it {
-            let taken = reader.poll_next(&task::Context::from_waker(task::Waker::noop()));
+            let taken = next(&reader, &task::Context::from_waker(task::Waker::noop()));
             assert_eq!(taken, Poll::Ready(1));
         }
         drop(reader);
@@ -246,10 +250,10 @@ fn who_waits_for_a_place_is_not_let_in_by_the_next_incarnation() {
         let mut waiting = pin!(address.cast(5));
         assert!(poll(waiting.as_mut()).is_pending());
         let cx = task::Context::from_waker(task::Waker::noop());
-        assert_eq!(reader.poll_next(&cx), Poll::Ready(4));
+        assert_eq!(next(&reader, &cx), Poll::Ready(4));
         assert!(matches!(poll(waiting), Poll::Ready(Ok(()))));
-        assert_eq!(reader.poll_next(&cx), Poll::Ready(5));
-        assert_eq!(reader.poll_next(&cx), Poll::Pending);
+        assert_eq!(next(&reader, &cx), Poll::Ready(5));
+        assert_eq!(next(&reader, &cx), Poll::Pending);
     }
 }
 
@@ -268,7 +272,7 @@ fn leaving_an_old_line_changes_nothing_in_the_new_one() {
     assert!(poll(new.as_mut()).is_pending());
     drop(old);
     let cx = task::Context::from_waker(task::Waker::noop());
-    assert_eq!(reader.poll_next(&cx), Poll::Ready(3));
+    assert_eq!(next(&reader, &cx), Poll::Ready(3));
     let mut last = pin!(address.cast(5));
     assert!(poll(last.as_mut()).is_pending(), "the place is that of who stands in line");
     assert!(matches!(poll(new), Poll::Ready(Ok(()))));
@@ -294,20 +298,47 @@ fn a_reader_that_steps_back_takes_nothing_at_once() {
         if there {
             address.info(1).unwrap();
         }
-        assert_eq!(reader.poll_next(&cx), Poll::Pending);
+        assert_eq!(next(&reader, &cx), Poll::Pending);
         if !there {
             address.info(1).unwrap();
         }
         assert_eq!(wakes.0.load(Ordering::Relaxed), woken, "by itself, or by what came");
         address.info(2).unwrap();
-        assert_eq!([(); 3].map(|()| reader.poll_next(&cx)), [Poll::Ready(1), Poll::Ready(2), Poll::Pending]);
+        assert_eq!([(); 3].map(|()| next(&reader, &cx)), [Poll::Ready(1), Poll::Ready(2), Poll::Pending]);
     }
     let reader = Reader::new(&address);
     reader.open(true);
     address.info(3).unwrap();
-    assert_eq!(reader.poll_next(&cx), Poll::Pending);
+    assert_eq!(next(&reader, &cx), Poll::Pending);
     drop(reader);
     assert_eq!(address.dropped_casts(), 1);
+}
+
+/// Nor does one whose supervisor is woken by the word that it works: once for each message, before that is taken.
+#[test]
+fn a_reader_lets_those_go_first_whom_it_has_woken() {
+    let cx = task::Context::from_waker(task::Waker::noop());
+    let address = Address::<u32>::new(Mailbox::default());
+    let reader = opened(&address);
+    let asked = std::cell::Cell::new(0);
+    let begins = |wakes: bool| {
+        let asked = &asked;
+        Some(move || {
+            asked.set(asked.get() + 1);
+            wakes
+        })
+    };
+    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 0), "there is none");
+    (1..=3).for_each(|n| address.info(n).unwrap());
+    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 1));
+    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Ready(1), 1));
+    assert_eq!((reader.poll_next(&cx, begins(false)), asked.get()), (Poll::Ready(2), 2));
+    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 3));
+    drop(reader);
+    assert_eq!(address.dropped_casts(), 1, "the third");
+    let reader = opened(&address);
+    address.info(4).unwrap();
+    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 4), "a new one");
 }
 
 /// A mailbox that is closed keeps neither its reader's task nor a buffer.
@@ -321,7 +352,7 @@ fn a_closed_mailbox_keeps_no_waker() {
     let waker = task::Waker::from(task.clone());
     let address = Address::<u32>::new(Mailbox::default());
     let reader = opened(&address);
-    assert!(reader.poll_next(&task::Context::from_waker(&waker)).is_pending());
+    assert!(next(&reader, &task::Context::from_waker(&waker)).is_pending());
     assert_eq!(Arc::strong_count(&task), 3, "here, in the waker, in the mailbox");
     drop(reader);
     assert_eq!(Arc::strong_count(&task), 2);
@@ -357,7 +388,7 @@ async fn an_answer_that_is_there_is_in_time() {
     reader.open(false);
     let mut call = pin!(address.call_within(Duration::from_secs(1), |reply| reply));
     assert!(poll(call.as_mut()).is_pending());
-    let Poll::Ready(reply) = reader.poll_next(&task::Context::from_waker(task::Waker::noop())) else {
+    let Poll::Ready(reply) = next(&reader, &task::Context::from_waker(task::Waker::noop())) else {
         panic!("the call is queued")
     };
     reply.send(7);
@@ -375,7 +406,7 @@ fn each_incarnation_has_all_places() {
         assert!(poll(pin!(address.cast(2))).is_ready());
         assert!(poll(pin!(address.cast(3))).is_pending());
         for _ in 0..handled {
-            assert!(reader.poll_next(&task::Context::from_waker(task::Waker::noop())).is_ready());
+            assert!(next(&reader, &task::Context::from_waker(task::Waker::noop())).is_ready());
         }
     }
     assert_eq!(address.dropped_casts(), 2 + 1);

@@ -27,10 +27,10 @@ struct Handled {
 }
 
 impl Handled {
-    /// One incarnation: handles so many messages, and ends.
+    /// One incarnation: handles so many messages, and ends. Before each of them others are let go first.
     async fn serve(&self, open: Reader<Msg>, incarnation: u64, messages: usize) {
         for _ in 0..messages {
-            match poll_fn(|cx| open.poll_next(cx)).await {
+            match poll_fn(|cx| open.poll_next(cx, Some(|| true))).await {
                 Msg::Get(reply) => {
                     self.calls.fetch_add(1, Ordering::SeqCst);
                     reply.send(incarnation);
@@ -51,6 +51,13 @@ fn address(capacity: usize) -> Address<Msg> {
 fn opened(address: &Address<Msg>) -> Reader<Msg> {
     let reader = Reader::new(address);
     reader.open(false);
+    reader
+}
+
+/// The same of one that lets others go before its first message, whoever is woken.
+fn stepping_back(address: &Address<Msg>) -> Reader<Msg> {
+    let reader = Reader::new(address);
+    reader.open(true);
     reader
 }
 
@@ -146,7 +153,7 @@ fn a_place_is_not_carried_over() {
                 let address = address.clone();
                 async move { address.cast(Msg::Cast).await.is_ok() }
             });
-            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx))).await;
+            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx, None::<fn() -> bool>))).await;
             assert!(matches!(taken, Poll::Ready(Msg::Cast)));
             drop(open);
             let next = opened(&address);
@@ -173,7 +180,7 @@ fn calls_and_casts_across_restarts() {
                 let (address, handled, ended) = (address.clone(), handled.clone(), ended.clone());
                 async move {
                     for incarnation in 1..=3 {
-                        let open = opened(&address);
+                        let open = stepping_back(&address);
                         // The last one serves whoever is left.
                         let messages = if incarnation == 3 { usize::MAX } else { 1 };
                         handled.serve(open, incarnation, messages).await;

@@ -16,7 +16,7 @@ use crate::machine::{
     Action, Command, Event, Incarnation, Machine, MachineOptions, Op, Outcome, Refusal, SlotId, Target,
 };
 use crate::message::{REPORTS, STOPS};
-use crate::policy::{Restart, Settings};
+use crate::policy::{Policy, Restart, Settings};
 use crate::reason::ExitReason;
 use crate::spec::ChildSpec;
 
@@ -60,7 +60,10 @@ impl Loop {
         };
         turn.handle(Event::Begin);
         let spec = ChildSpec::new("child", || Function::new(|_| async {})).restart(restart);
-        turn.handle(command("start", Op::Start(SLOT, spec.policy(Settings::default()))));
+        turn.handle(command(
+            "start",
+            Op::Start(SLOT, Policy::resolve(spec.id.clone(), spec.settings.get(), Settings::default())),
+        ));
         assert_eq!(turn.started, 1);
         turn
     }

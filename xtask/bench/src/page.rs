@@ -47,8 +47,8 @@ fn table(text: &mut String, group: &str, rows: &[&Result]) {
         text.push('\n');
     }
     let mut absent: Vec<_> = rows.iter().flat_map(|row| &row.absent).collect();
-    absent.sort_by_key(|absent| absent.name);
-    absent.dedup_by_key(|absent| absent.name);
+    absent.sort_by_key(|absent| (absent.name, absent.why.as_str()));
+    absent.dedup_by(|one, other| (one.name, &one.why) == (other.name, &other.why));
     for absent in absent {
         let _ = writeln!(text, "\n{}: {}.", absent.name, absent.why);
     }

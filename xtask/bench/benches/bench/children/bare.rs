@@ -104,6 +104,15 @@ impl Children for Bare {
 #[derive(Clone, Default)]
 pub struct Respawn(Arc<Ended>);
 
+/// A run, which ends with this.
+struct Run(JoinHandle<Result<(), std::io::Error>>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Respawn {
     async fn supervise<F>(&self, mut make: impl FnMut() -> F + Send + 'static) -> Running
     where
@@ -115,15 +124,15 @@ impl Respawn {
         let task = tokio::spawn(async move {
             let _ = up.send(());
             loop {
-                let mut run = tokio::spawn(make());
+                let mut run = Run(tokio::spawn(make()));
                 let ended = tokio::select! {
                     biased;
                     () = stopped.notified() => {
-                        run.abort();
-                        let _ = run.await;
+                        run.0.abort();
+                        let _ = (&mut run.0).await;
                         return;
                     }
-                    ended = &mut run => ended,
+                    ended = &mut run.0 => ended,
                 };
                 let count = match ended {
                     Ok(Ok(())) => &counts.well,

@@ -28,17 +28,10 @@ pub struct Names<K, V> {
 
 /// On cache lines of its own, so that the locks of two shards do not slow each other down.
 #[repr(align(64))]
-struct Shard<K, V>(RwLock<Table<K, V>>);
-
-struct Table<K, V> {
-    taken: HashTable<Taken<K, V>>,
-    next: u64,
-}
+struct Shard<K, V>(RwLock<HashTable<Taken<K, V>>>);
 
 struct Taken<K, V> {
     hash: u64,
-    /// Tells it from one that takes the name later.
-    number: u64,
     name: K,
     value: V,
 }
@@ -49,8 +42,7 @@ fn hash<Q: Hash + ?Sized>(name: &Q) -> u64 {
 
 impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     pub fn new() -> Self {
-        let shard = |_| Arc::new(Shard(RwLock::new(Table { taken: HashTable::new(), next: 0 })));
-        Self { shards: (0..64).map(shard).collect() }
+        Self { shards: (0..64).map(|_| Arc::new(Shard(RwLock::new(HashTable::new())))).collect() }
     }
 
     /// The shard of a hash. Not by its own bits: a table takes its tags from the highest and its buckets from the lowest, so the names
@@ -64,14 +56,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
         let hash = hash(&name);
         let shard = self.shard(hash);
         let mut table = shard.0.write();
-        let number = table.next;
-        match table.taken.entry(hash, |taken| taken.name == name, |taken| taken.hash) {
+        match table.entry(hash, |taken| taken.name == name, |taken| taken.hash) {
             Entry::Occupied(_) => None,
             Entry::Vacant(entry) => {
-                entry.insert(Taken { hash, number, name, value });
-                table.next += 1;
+                entry.insert(Taken { hash, name: name.clone(), value });
                 drop(table);
-                Some(Name { shard: shard.clone(), hash, number })
+                Some(Name { shard: shard.clone(), hash, name })
             }
         }
     }
@@ -82,34 +72,33 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     {
         let hash = hash(name);
         let table = self.shard(hash).0.read();
-        table.taken.find(hash, |taken| taken.name.borrow() == name).map(|taken| taken.value.clone())
+        table.find(hash, |taken| taken.name.borrow() == name).map(|taken| taken.value.clone())
     }
 
     pub fn list(&self) -> Vec<(K, V)> {
         let mut all = Vec::with_capacity(self.count());
         for shard in &self.shards {
-            let table = shard.0.read();
-            all.extend(table.taken.iter().map(|taken| (taken.name.clone(), taken.value.clone())));
+            all.extend(shard.0.read().iter().map(|taken| (taken.name.clone(), taken.value.clone())));
         }
         all
     }
 
     pub fn count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.read().taken.len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().len()).sum()
     }
 }
 
 /// A name that is free again when this is dropped.
-pub struct Name<K, V> {
+pub struct Name<K: Eq, V> {
     shard: Arc<Shard<K, V>>,
     hash: u64,
-    number: u64,
+    name: K,
 }
 
-impl<K, V> Drop for Name<K, V> {
+impl<K: Eq, V> Drop for Name<K, V> {
     fn drop(&mut self) {
         let mut table = self.shard.0.write();
-        if let Ok(entry) = table.taken.find_entry(self.hash, |taken| taken.number == self.number) {
+        if let Ok(entry) = table.find_entry(self.hash, |taken| taken.name == self.name) {
             let (removed, _) = entry.remove();
             // Dropping name and value is not the shard's business.
             drop(table);
