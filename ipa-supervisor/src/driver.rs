@@ -43,7 +43,7 @@ pub(crate) struct Driver {
     observer: Option<Arc<dyn Observer>>,
     epoch: Instant,
     next_slot: u64,
-    /// How far the supervisor has got, as the loop's owner wants to know it: these children keep its stop from being finished.
+    /// The children that keep its stop from being finished, as soon as none but those are left.
     stalled: Option<Box<[StuckChild]>>,
     /// The lease that this supervisor's children keep alive: its own.
     lease: Lease,
