@@ -499,7 +499,7 @@ impl Drop for Driver {
         for slot in self.slots.values_mut() {
             slot.running = None;
         }
-        for slot in std::mem::take(&mut self.slots) {
+        for slot in std::mem::take(&mut self.slots).into_values() {
             log::caught("a child's factory, when dropped", || drop(slot));
         }
     }

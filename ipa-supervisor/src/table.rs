@@ -1,137 +1,148 @@
 //! Rows by slot id, in order: for ids that rise, as a supervisor's do.
 //!
-//! The trick: a row that is removed leaves its place behind, and the places are swept when more are empty than not. So a row is
-//! appended and removed in constant time however many there are, and mostly found so, too; and a supervisor of four children has a
-//! vector of four. A tree's node has room for eleven, and there is one supervisor for each pod.
+//! The trick: rows lie side by side, in pieces that are so many ids [wide](WIDTH). A supervisor of four children has one piece, of four
+//! rows; one of a hundred thousand moves no more than a piece of them at once, whoever comes and goes.
 
-use std::ops::Range;
+mod rows;
 
 use crate::machine::SlotId;
 
-/// Fewer places than this are not worth a sweep.
-const SWEEP: usize = 16;
+use rows::Rows;
+
+/// How many ids a piece is wide, as a power of two.
+const WIDTH: u32 = if cfg!(test) { 4 } else { 6 };
+
+/// The piece that a row belongs to: its id without the lower bits.
+fn piece(id: SlotId) -> u64 {
+    id.0 >> WIDTH
+}
 
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    places: Vec<(SlotId, Option<T>)>,
+    /// The first piece, which is all of most tables. With whatever is below it.
+    near: Rows<T>,
+    /// The others, if there are any.
+    far: Option<Box<Far<T>>>,
+}
+
+#[derive(Debug)]
+struct Far<T> {
+    /// None of them is empty.
+    pieces: Rows<Rows<T>>,
+    /// How many rows they have.
     len: usize,
 }
 
 impl<T> Table<T> {
+    /// With room for so many in the first piece.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { places: Vec::with_capacity(capacity), len: 0 }
+        Self { near: Rows::with_capacity(capacity.min(1 << WIDTH)), far: None }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.near.len() + self.far.as_ref().map_or(0, |far| far.len)
     }
 
     /// Puts a row in its place; answers the one that was there.
     pub(crate) fn insert(&mut self, id: SlotId, row: T) -> Option<T> {
-        let before = match self.find(id) {
-            Ok(place) => self.places[place].1.replace(row),
-            Err(place) => {
-                self.places.insert(place, (id, Some(row)));
-                None
-            }
-        };
-        self.len += usize::from(before.is_none());
+        if self.is_near(id) {
+            return self.near.insert(id.0, row);
+        }
+        let far = self.far.get_or_insert_with(|| Box::new(Far { pieces: Rows::default(), len: 0 }));
+        // Made whole: to grow it bit by bit would be to move rows of which the caches of another core have the most.
+        let rows = far.pieces.get_or_insert_with(piece(id), || Rows::with_capacity(1 << WIDTH));
+        let before = rows.insert(id.0, row);
+        far.len += usize::from(before.is_none());
         before
     }
 
     pub(crate) fn remove(&mut self, id: SlotId) -> Option<T> {
-        let place = self.find(id).ok()?;
-        let row = self.places[place].1.take()?;
-        self.len -= 1;
-        if self.places.len() >= SWEEP && self.len < self.places.len() / 2 {
-            self.places.retain(|(_, row)| row.is_some());
-            self.places.shrink_to(2 * self.len);
+        if self.is_near(id) {
+            let row = self.near.remove(id.0)?;
+            if self.near.len() == 0 {
+                // With the places of those that are gone.
+                self.near = Rows::default();
+            }
+            return Some(row);
+        }
+        let far = self.far.as_mut()?;
+        let rows = far.pieces.get_mut(piece(id))?;
+        let row = rows.remove(id.0)?;
+        far.len -= 1;
+        if far.len == 0 {
+            self.far = None;
+        } else if rows.len() == 0 {
+            far.pieces.remove(piece(id));
         }
         Some(row)
     }
 
     #[inline]
     pub(crate) fn get(&self, id: SlotId) -> Option<&T> {
-        self.places[self.find(id).ok()?].1.as_ref()
-    }
-
-    #[inline]
-    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
-        let place = self.find(id).ok()?;
-        self.places[place].1.as_mut()
-    }
-
-    /// The rows from `from` on, in order.
-    pub(crate) fn from(&self, from: SlotId) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
-        let first = self.find(from).unwrap_or_else(|place| place);
-        self.places[first..].iter().filter_map(row)
-    }
-
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
-        self.places.iter().filter_map(row)
-    }
-
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().filter_map(|(_, row)| row.as_mut())
-    }
-
-    /// The last row below `bound`, or the last of all.
-    pub(crate) fn last_below(&self, bound: Option<SlotId>) -> Option<SlotId> {
-        let end = bound.map_or(self.places.len(), |bound| self.find(bound).unwrap_or_else(|place| place));
-        self.places[..end].iter().filter_map(row).next_back().map(|(id, _)| id)
-    }
-
-    /// The place of a row, or where it would be.
-    #[inline]
-    fn find(&self, id: SlotId) -> Result<usize, usize> {
-        match self.counted(id) {
-            Some(place) => Ok(place),
+        match self.near.counted(id.0) {
+            Some(place) => self.near.row(place),
             None => self.search(id),
         }
     }
 
-    /// The place that the id says, if it is the row's: where no place is gone it is.
     #[inline]
-    fn counted(&self, id: SlotId) -> Option<usize> {
-        let first = self.places.first()?.0;
-        let place = usize::try_from(id.0.checked_sub(first.0)?).ok()?;
-        (self.places.get(place)?.0 == id).then_some(place)
-    }
-
-    fn search(&self, id: SlotId) -> Result<usize, usize> {
-        let within = self.bounds(id);
-        let from = within.start;
-        let found = self.places[within].binary_search_by_key(&id, |(id, _)| *id);
-        found.map(|place| from + place).map_err(|place| from + place)
-    }
-
-    /// Between which places it is. Ids differ by one at least, so the distances to the first and to the last bound them.
-    fn bounds(&self, id: SlotId) -> Range<usize> {
-        let places = self.places.len();
-        let (Some((first, _)), Some((last, _))) = (self.places.first(), self.places.last()) else {
-            return 0..0;
-        };
-        if id > *last {
-            return places..places;
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        match self.near.counted(id.0) {
+            Some(place) => self.near.row_mut(place),
+            None => self.search_mut(id),
         }
-        let back = usize::try_from(last.0 - id.0).unwrap_or(usize::MAX);
-        let from = places.saturating_sub(back).saturating_sub(1);
-        let ahead = usize::try_from(id.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
-        from..ahead.saturating_add(1).min(places)
     }
-}
 
-fn row<T>((id, row): &(SlotId, Option<T>)) -> Option<(SlotId, &T)> {
-    row.as_ref().map(|row| (*id, row))
-}
+    fn search(&self, id: SlotId) -> Option<&T> {
+        match &self.far {
+            Some(far) if !self.is_near(id) => far.pieces.get(piece(id))?.get(id.0),
+            _ => self.near.get(id.0),
+        }
+    }
 
-impl<T> IntoIterator for Table<T> {
-    type Item = T;
-    type IntoIter =
-        std::iter::FilterMap<std::vec::IntoIter<(SlotId, Option<T>)>, fn((SlotId, Option<T>)) -> Option<T>>;
+    fn search_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        let near = self.is_near(id);
+        match &mut self.far {
+            Some(far) if !near => far.pieces.get_mut(piece(id))?.get_mut(id.0),
+            _ => self.near.get_mut(id.0),
+        }
+    }
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.places.into_iter().filter_map(|(_, row)| row)
+    /// Whether a row of this id belongs to the first piece, and not to one after that.
+    #[inline]
+    fn is_near(&self, id: SlotId) -> bool {
+        match self.near.last() {
+            Some(last) => piece(id) <= piece(SlotId(last)),
+            None => self.far.is_none(),
+        }
+    }
+
+    /// The rows from `from` on, in order.
+    pub(crate) fn from(&self, from: SlotId) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
+        let far = self.far.iter().flat_map(move |far| far.pieces.from(piece(from)));
+        let far = far.flat_map(move |(_, rows)| rows.from(from.0));
+        self.near.from(from.0).chain(far).map(|(id, row)| (SlotId(id), row))
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &T)> {
+        self.from(SlotId(0))
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let far = self.far.iter_mut().flat_map(|far| far.pieces.values_mut());
+        self.near.values_mut().chain(far.flat_map(Rows::values_mut))
+    }
+
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        let far = self.far.into_iter().flat_map(|far| far.pieces.into_values());
+        self.near.into_values().chain(far.flat_map(Rows::into_values))
+    }
+
+    /// The last row below `bound`, or the last of all.
+    pub(crate) fn last_below(&self, bound: Option<SlotId>) -> Option<SlotId> {
+        let far = self.far.iter().flat_map(|far| far.pieces.upto(bound.map(piece)).rev());
+        let mut pieces = far.map(|(_, rows)| rows).chain([&self.near]);
+        pieces.find_map(|rows| rows.last_below(bound.map(|bound| bound.0))).map(SlotId)
     }
 }
 
@@ -153,17 +164,25 @@ mod tests {
         let (mut table, mut map) = (Table::default(), BTreeMap::new());
         let mut random = 1_u64;
         let mut next = 0;
-        for step in 0..20_000_u64 {
+        let (mut most, mut emptied) = (0, 0);
+        for step in 0..40_000_u64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let some = SlotId((random >> 33) % (next + 2));
-            match (random >> 59) % 8 {
+            // Now it grows, now it dwindles, to nothing at times.
+            match (random >> 59) % 8 + step / 2000 % 2 * 2 {
                 0..=2 => {
                     assert_eq!(table.insert(SlotId(next), step), map.insert(SlotId(next), step));
                     next += 1;
                 }
                 3 => assert_eq!(table.insert(some, step), map.insert(some, step)),
-                _ => assert_eq!(table.remove(some), map.remove(&some)),
+                4 | 5 => assert_eq!(table.remove(some), map.remove(&some)),
+                _ => {
+                    let some = map.range(some..).next().map_or(some, |(id, _)| *id);
+                    assert_eq!(table.remove(some), map.remove(&some));
+                    emptied += usize::from(map.is_empty());
+                }
             }
+            most = most.max(map.len());
             assert_eq!(table.len(), map.len());
             assert_eq!(table.get(some), map.get(&some));
             assert_eq!(table.get_mut(some), map.get_mut(&some));
@@ -171,52 +190,36 @@ mod tests {
             assert_eq!(table.last_below(Some(some)), map.range(..some).next_back().map(|(id, _)| *id));
             if step % 64 == 0 {
                 assert!(table.iter().eq(map.iter().map(|(id, row)| (*id, row))));
+                assert!(table.iter().rev().eq(map.iter().rev().map(|(id, row)| (*id, row))));
                 assert!(table.from(some).rev().eq(map.range(some..).rev().map(|(id, row)| (*id, row))));
                 assert!(table.values_mut().eq(map.values_mut()));
             }
         }
-        assert!(table.places.len() <= SWEEP.max(2 * table.len() + 1), "empty places are swept");
-        assert!(table.into_iter().eq(map.into_values()));
+        assert!(most > 20 << WIDTH && emptied > 10, "{most} {emptied}");
+        assert!(table.into_values().eq(map.into_values()));
     }
 
+    /// What a supervisor of few children has is one block, and no more than its rows are long.
     #[test]
-    fn where_no_row_is_gone_a_row_is_found_without_a_search() {
+    fn a_few_rows_are_one_piece() {
+        let mut table = Table::with_capacity(4);
+        (0..4).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
+        assert!(table.far.is_none());
+        assert_eq!(table.near.capacity(), 4);
+    }
+
+    /// Nothing is kept of what is gone, wherever it was.
+    #[test]
+    fn an_empty_piece_takes_no_memory() {
         let mut table = Table::default();
-        (10..110).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
-        for id in 10..110 {
-            let place = (id - 10) as usize;
-            assert_eq!(
-                (table.counted(SlotId(id)), table.bounds(SlotId(id))),
-                (Some(place), place..place + 1)
-            );
-        }
-        assert_eq!([9, 110].map(|id| table.counted(SlotId(id))), [None; 2]);
-        // And then from whichever end is nearer.
-        (40..60).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
-        (0..11).for_each(|id| assert_eq!(table.remove(SlotId(109 - id)), Some(())));
-        assert_eq!((table.bounds(SlotId(15)), table.bounds(SlotId(9))), (5..6, 0..1));
-        assert_eq!((table.bounds(SlotId(110)), table.bounds(SlotId(109))), (100..100, 99..100));
-    }
-
-    #[test]
-    fn empty_places_are_swept_when_they_are_more_than_the_rows() {
-        let full = |rows: u64| {
-            let mut table = Table::default();
-            (0..rows).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
-            table
-        };
-        let mut table = full(100);
-        (0..50).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
-        assert_eq!((table.len(), table.places.len()), (50, 100), "as many as there are rows");
-        table.remove(SlotId(50));
-        assert_eq!((table.len(), table.places.len()), (49, 49));
-        assert!((98..100).contains(&table.places.capacity()), "with room for as many again");
-
-        let mut few = full(SWEEP as u64 - 1);
-        (1..SWEEP as u64 - 1).for_each(|id| assert_eq!(few.remove(SlotId(id)), Some(())));
-        assert_eq!((few.len(), few.places.len()), (1, SWEEP - 1), "too few to be worth it");
-        let mut enough = full(SWEEP as u64);
-        (0..SWEEP as u64 / 2 + 1).for_each(|id| assert_eq!(enough.remove(SlotId(id)), Some(())));
-        assert_eq!(enough.places.len(), SWEEP / 2 - 1);
+        let ids = || (5..5 + (4 << WIDTH)).map(SlotId);
+        let pieces = |table: &Table<()>| table.far.as_ref().map(|far| far.pieces.len());
+        ids().for_each(|id| assert_eq!(table.insert(id, ()), None));
+        assert_eq!(pieces(&table), Some(4));
+        let third = 2 << WIDTH;
+        ids().filter(|id| id.0 < third).for_each(|id| assert_eq!(table.remove(id), Some(())));
+        assert_eq!((table.near.capacity(), pieces(&table)), (0, Some(3)));
+        ids().filter(|id| id.0 >= third).for_each(|id| assert_eq!(table.remove(id), Some(())));
+        assert_eq!((table.len(), pieces(&table)), (0, None));
     }
 }

@@ -12,7 +12,7 @@ use crate::table::Table;
 
 #[derive(Debug)]
 pub(super) struct Children<Tag> {
-    slots: Table<Box<Slot<Tag>>>,
+    slots: Table<Slot<Tag>>,
     names: Names,
     deadlines: Deadlines,
 }
@@ -142,10 +142,10 @@ impl<Tag> Children<Tag> {
             waiting: None,
             deadline: None,
         };
-        self.slots.insert(id, Box::new(slot));
+        self.slots.insert(id, slot);
     }
 
-    pub(super) fn remove(&mut self, id: SlotId) -> Option<Box<Slot<Tag>>> {
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Slot<Tag>> {
         self.clear_deadline(id);
         if let Names::Many(names) = &mut self.names
             && let Ok(place) = search(&self.slots, names, &self.slots.get(id)?.policy.id)
@@ -157,11 +157,11 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot<Tag>> {
-        self.slots.get(id).map(|slot| &**slot)
+        self.slots.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<Tag>> {
-        self.slots.get_mut(id).map(|slot| &mut **slot)
+        self.slots.get_mut(id)
     }
 
     /// The slot, if this is its present incarnation: what speaks of an earlier one is nobody's.
@@ -178,7 +178,7 @@ impl<Tag> Children<Tag> {
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
-        self.slots.iter().map(|(id, slot)| (id, &**slot))
+        self.slots.iter()
     }
 
     /// The commands that wait behind others, of all children.
@@ -192,7 +192,7 @@ impl<Tag> Children<Tag> {
 
     /// The slots from `from` on, or all, in order.
     pub(super) fn from(&self, from: Option<SlotId>) -> impl DoubleEndedIterator<Item = (SlotId, &Slot<Tag>)> {
-        self.slots.from(from.unwrap_or(SlotId(0))).map(|(id, slot)| (id, &**slot))
+        self.slots.from(from.unwrap_or(SlotId(0)))
     }
 
     /// The last slot below `bound`, or the last of all.
@@ -242,7 +242,7 @@ impl<Tag> Children<Tag> {
 }
 
 /// Where the child of this id is among the names, or would be.
-fn search<Tag>(slots: &Table<Box<Slot<Tag>>>, names: &[SlotId], id: &ChildId) -> Result<usize, usize> {
+fn search<Tag>(slots: &Table<Slot<Tag>>, names: &[SlotId], id: &ChildId) -> Result<usize, usize> {
     // All that are named have a slot.
     names.binary_search_by(|slot| slots.get(*slot).map_or(Ordering::Less, |slot| slot.policy.id.cmp(id)))
 }

@@ -164,17 +164,17 @@ impl<Tag> Machine<Tag> {
         let Phase::Stopping(stopping) = &self.phase else { return };
         let mut reached = stopping.reached;
         let cause = self.stop_cause();
-        while let Some(id) = self.children.last_below(reached) {
+        let left = loop {
+            let Some(id) = self.children.last_below(reached) else { break false };
             match self.children.get(id).map(|slot| &slot.state) {
                 Some(State::Starting(_) | State::Running) => {
                     self.ask_to_stop(now, id, &cause);
-                    break;
+                    break true;
                 }
-                Some(State::Stopping(_) | State::Killed(_)) => break,
+                Some(State::Stopping(_) | State::Killed(_)) => break true,
                 Some(State::Undefined | State::Waiting | State::Stuck(_)) | None => reached = Some(id),
             }
-        }
-        let left = self.children.last_below(reached).is_some();
+        };
         let stuck = if left { Vec::new() } else { self.stuck() };
         let Phase::Stopping(stopping) = &mut self.phase else { return };
         stopping.reached = reached;
