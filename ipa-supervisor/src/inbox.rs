@@ -159,11 +159,14 @@ pub(crate) enum Refused<T> {
 /// Room for so many is made when the first one comes.
 const FIRST: usize = 2;
 
-/// How many items there is room for in the buffer that an emptied lane keeps: a page of them, or a few that are large. It gives a larger
+/// How many items there is room for in the buffer that an emptied lane keeps: four pages of them, or a few that are large. It gives a larger
 /// one back: a burst should not be paid for for ever.
+///
+/// A page would not do for a supervisor whose [places](crate::message) are all taken, whose children report as well: it would give its
+/// buffer back and make it anew all the time, and glibc tidies up all small blocks of an arena whenever one of a thousand bytes is asked for.
 fn kept<T>() -> usize {
-    const PAGE: usize = 4096;
-    (PAGE / size_of::<Item<T>>()).max(FIRST)
+    const PAGES: usize = 4 * 4096;
+    (PAGES / size_of::<Item<T>>()).max(FIRST)
 }
 
 /// As many places as can be counted.
@@ -494,10 +497,10 @@ mod tests {
 
     #[test]
     fn an_emptied_lane_keeps_its_buffer_only_if_that_is_small() {
-        // Items of 16 bytes: a page has room for 256, and room is doubled when there is none.
-        assert_eq!([256, 257, 2560].map(|burst| kept_after(&0_u64, burst)), [256, 0, 0]);
-        // And of more than a page: as many as there is room for at first.
-        assert_eq!([2, 3].map(|burst| kept_after(&[0_u8; 4096], burst)), [2, 0]);
+        // Items of 16 bytes: four pages have room for 1024, and room is doubled when there is none.
+        assert_eq!([1024, 1025, 2560].map(|burst| kept_after(&0_u64, burst)), [1024, 0, 0]);
+        // And of more than that: as many as there is room for at first.
+        assert_eq!([2, 3].map(|burst| kept_after(&[0_u8; 4 * 4096], burst)), [2, 0]);
     }
 
     /// One look at a future: its output if it is ready.
