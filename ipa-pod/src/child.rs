@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ipa_supervisor::{
     BoxError, Cause, Child, Context, Exit, ExitReason, Init, Kind, NestedSupervisor, Restart, Settings,
-    StartError, StopMode, SupervisorRef,
+    StartError, StopMode,
 };
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
@@ -54,9 +54,8 @@ impl Drop for PodChild {
 
 struct RunningPod {
     pod: PodRef,
-    idle_stop: Option<Duration>,
     nested: NestedSupervisor,
-    revoked: Option<Arc<SetOnce<()>>>,
+    signals: Signals,
 }
 
 impl PodChild {
@@ -102,21 +101,21 @@ impl PodChild {
         predecessor: Option<Predecessor>,
     ) -> Result<(), StartPodError> {
         let (permit, _place) = self.admitted(cx, pod, predecessor).await?;
-        let (timeout, made) = self.made(cx, pod, permit)?;
+        let (timeout, idle_stop, made) = self.made(cx, pod, permit)?;
         let running = self.running.insert(made);
         pod.0.set_supervisor(Some(running.nested.handle()));
         let up = {
-            let (mut signals, nested) = running.signals(cx, &self.host, false);
+            let RunningPod { nested, signals, .. } = &mut *running;
             let mut begun = false;
             let up = poll_fn(|task| {
                 if !std::mem::replace(&mut begun, true) {
-                    signals.poll(task);
+                    signals.poll(cx, &self.host, pod, nested, task);
                     return nested.poll_init(cx, task);
                 }
                 // First: it may have come up since the last look, and then what has come since is for its life.
                 let up = nested.poll_init(cx, task);
                 if up.is_pending() {
-                    signals.poll(task);
+                    signals.poll(cx, &self.host, pod, nested, task);
                 }
                 up
             });
@@ -128,13 +127,17 @@ impl PodChild {
             // active.
             Ok(_) if pod.0.stop_announced.load(Ordering::Acquire) => {
                 // Boxed, as this is rare.
-                let reason = match Box::pin(running.live(cx, &self.host)).await {
+                let life = Box::pin(poll_fn(|task| running.poll_life(cx, &self.host, task)));
+                let reason = match life.await {
                     Ok(exit) => exit.into(),
                     Err(error) => ExitReason::failed(error),
                 };
                 Err(StartPodError::Ended { task, reason })
             }
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                running.signals.idle = idle_stop.map(|time| idle(pod.clone(), time));
+                Ok(())
+            }
             Err(error) => Err(match error.downcast::<StartError>().map(|error| *error) {
                 Ok(StartError::ChildFailed(failure)) if failure.with_supervisor => {
                     StartPodError::TimedOut { task, timeout, child: Some(failure.child.clone()) }
@@ -151,14 +154,15 @@ impl PodChild {
         }
     }
 
-    /// Makes the supervisor that the pod is, to be started; answers how long that may take. The permit is kept until the pod has ended.
+    /// Makes the supervisor that the pod is, to be started; answers how long that may take, and how long the pod may be idle then. The permit
+    /// is kept until the pod has ended.
     // Apart from `start`, whose future would have room for a spec in it, twice, and be a block so large that the allocator tidies up for it.
     fn made(
         &self,
         cx: &Context,
         pod: &PodRef,
         permit: Permit,
-    ) -> Result<(Duration, RunningPod), StartPodError> {
+    ) -> Result<(Duration, Option<Duration>, RunningPod), StartPodError> {
         let Permit { guard, revoked } = permit;
         if let Some(guard) = guard {
             cx.lease().tie(guard);
@@ -175,7 +179,8 @@ impl PodChild {
         self.label(cx, pod, &spec);
         let link = Arc::new(Link::new(&self.host, pod));
         let nested = NestedSupervisor::new(spec.supervisor().directory(link.clone()).observer(link));
-        Ok((timeout, RunningPod { pod: pod.clone(), idle_stop, nested, revoked }))
+        let signals = Signals { revoked: revoked.map(revocation), ..Signals::default() };
+        Ok((timeout, idle_stop, RunningPod { pod: pod.clone(), nested, signals }))
     }
 
     /// Waits for the predecessor's end, a place to start and the permit, unless the pod is told to stop.
@@ -242,6 +247,20 @@ impl PodChild {
         Err(StartPodError::Ended { task: pod.task().clone(), reason })
     }
 
+    /// Lives until the supervisor that it is has ended, and says what it has ended with.
+    fn poll_life(&mut self, cx: &Context, task: &mut task::Context<'_>) -> Poll<Result<Exit, BoxError>> {
+        let Some(running) = self.running.as_mut() else {
+            return Poll::Ready(Err("a pod's run was called before its init".into()));
+        };
+        let ended = ready!(running.poll_life(cx, &self.host, task));
+        // Nobody has said it before, unless this has.
+        let _ = running.pod.0.reason.set(match &ended {
+            Ok(exit) => exit.clone().into(),
+            Err(error) => ExitReason::failed(error.to_string()),
+        });
+        Poll::Ready(ended)
+    }
+
     /// Enters the pod under its labels, until it has ended.
     fn label(&self, cx: &Context, pod: &PodRef, spec: &PodSpec) {
         let labels: BTreeSet<Arc<str>> = spec.labels.iter().cloned().collect();
@@ -257,71 +276,50 @@ impl PodChild {
 
 impl RunningPod {
     /// Lives until the supervisor that it is has ended.
-    async fn live(&mut self, cx: &Context, host: &Host) -> Result<Exit, BoxError> {
-        let (mut signals, nested) = self.signals(cx, host, true);
-        let both = poll_fn(|task| {
-            signals.poll(task);
-            nested.poll_run(cx, task)
-        });
-        both.await
-    }
-
-    /// What may end the pod, and the supervisor that it is. `idle`: being idle may, too.
-    fn signals<'a>(
-        &'a mut self,
-        cx: &'a Context,
-        host: &'a Host,
-        idle: bool,
-    ) -> (Signals<'a>, &'a mut NestedSupervisor) {
-        let pod = &self.pod;
-        let revoked = self.revoked.as_ref().map(|revoked| -> Signal<'a> {
-            Box::pin(async move {
-                revoked.wait().await;
-            })
-        });
-        let idle = self.idle_stop.filter(|_| idle).map(|time| -> Signal<'a> {
-            // By its status whoever declares activity sees whether that came in time.
-            let end = || {
-                pod.enter(PodStatus::Stopping);
-            };
-            Box::pin(async move { pod.0.activity().idle_for(time, end).await })
-        });
-        let supervisor = self.nested.handle();
-        let signals =
-            Signals { cx, host, pod, supervisor, revoked, idle, parent_spoke: false, stop_seen: false };
-        (signals, &mut self.nested)
+    fn poll_life(
+        &mut self,
+        cx: &Context,
+        host: &Host,
+        task: &mut task::Context<'_>,
+    ) -> Poll<Result<Exit, BoxError>> {
+        self.signals.poll(cx, host, &self.pod, &self.nested, task);
+        self.nested.poll_run(cx, task)
     }
 }
 
 /// Something that few pods wait for; boxed, as all pods have room for it.
-type Signal<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type Signal = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// What may end a pod, passed on to its supervisor: its parent, a stop of the pod, the loss of its permit, being idle.
-struct Signals<'a> {
-    cx: &'a Context,
-    host: &'a Host,
-    pod: &'a PodRef,
-    supervisor: SupervisorRef,
-    revoked: Option<Signal<'a>>,
-    idle: Option<Signal<'a>>,
+#[derive(Default)]
+struct Signals {
+    revoked: Option<Signal>,
+    /// From when the pod is active.
+    idle: Option<Signal>,
     parent_spoke: bool,
     stop_seen: bool,
 }
 
-impl Signals<'_> {
-    fn poll(&mut self, task: &mut task::Context<'_>) {
-        let (pod, host) = (self.pod, self.host);
+impl Signals {
+    fn poll(
+        &mut self,
+        cx: &Context,
+        host: &Host,
+        pod: &PodRef,
+        nested: &NestedSupervisor,
+        task: &mut task::Context<'_>,
+    ) {
         if came(&mut self.revoked, task) {
             host.stopping(pod, Some("the permit to run was revoked".into()));
-            self.supervisor.kill(Cause::Revoked);
+            nested.handle().kill(Cause::Revoked);
         }
         if !self.parent_spoke
-            && let Poll::Ready(reason) = self.cx.poll_stopped(task)
+            && let Poll::Ready(reason) = cx.poll_stopped(task)
         {
             self.parent_spoke = true;
             host.stopping(pod, said(&reason));
             if pod.0.is_stuck.load(Ordering::Acquire) {
-                self.cx.report_stuck();
+                cx.report_stuck();
             }
         }
         let going = self.parent_spoke || self.stop_seen;
@@ -334,13 +332,31 @@ impl Signals<'_> {
         {
             self.stop_seen = true;
             host.stopping(pod, said(&ExitReason::Shutdown(cause.clone())));
-            self.supervisor.request_shutdown(cause.clone());
+            nested.handle().request_shutdown(cause.clone());
         }
     }
 }
 
+/// The loss of the permit.
+fn revocation(revoked: Arc<SetOnce<()>>) -> Signal {
+    Box::pin(async move {
+        revoked.wait().await;
+    })
+}
+
+/// That the pod has been idle for so long.
+fn idle(pod: PodRef, time: Duration) -> Signal {
+    Box::pin(async move {
+        // By its status whoever declares activity sees whether that came in time.
+        let end = || {
+            pod.enter(PodStatus::Stopping);
+        };
+        pod.0.activity().idle_for(time, end).await;
+    })
+}
+
 /// Whether a signal has come; it is told once.
-fn came(signal: &mut Option<Signal<'_>>, task: &mut task::Context<'_>) -> bool {
+fn came(signal: &mut Option<Signal>, task: &mut task::Context<'_>) -> bool {
     let has_come = signal.as_mut().is_some_and(|signal| signal.as_mut().poll(task).is_ready());
     if has_come {
         *signal = None;
@@ -392,20 +408,13 @@ impl Child for PodChild {
         }
     }
 
-    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-        let Some(running) = self.running.as_mut() else {
-            return Err("a pod's run was called before its init".into());
-        };
-        let ended = running.live(cx, &self.host).await;
-        let _ = running.pod.0.reason.set(match &ended {
-            Ok(exit) => exit.clone().into(),
-            Err(error) => ExitReason::failed(error.to_string()),
-        });
-        ended
+    fn poll_ready(&mut self, cx: &mut Context, task: &mut task::Context<'_>) -> Poll<()> {
+        // It lives its life here; `run` asks once more how that has ended.
+        self.poll_life(cx, task).map(drop)
     }
 
-    fn awaits_first(&self) -> bool {
-        true
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        poll_fn(|task| self.poll_life(cx, task)).await
     }
 
     fn defaults() -> Settings {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -67,10 +67,17 @@ struct Route<M> {
     when_full: WhenFull,
     /// Whether the reader lets others go before it takes the first message of this opening. Here, where there is room for it.
     steps_back: AtomicBool,
-    /// Whether its reader has said that it works, for the message that it is about to take.
-    begun: AtomicBool,
+    /// What its reader has said since the last message: [`NOTHING`], [`WAITS`], [`WORKS`].
+    said: AtomicU8,
     dropped_casts: AtomicU64,
 }
+
+/// A reader has said nothing of itself since it took the last message.
+const NOTHING: u8 = 0;
+/// It has said that it waits for one.
+const WAITS: u8 = 1;
+/// It has said that it works, for the one that it is about to take.
+const WORKS: u8 = 2;
 
 struct Envelope<M> {
     message: M,
@@ -84,8 +91,8 @@ impl<M: Send + 'static> Address<M> {
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         let Mailbox { capacity, when_full } = mailbox;
         let (inbox, capacity, dropped_casts) = (Inbox::closed(), places(capacity), AtomicU64::new(0));
-        let (steps_back, begun) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Route { inbox, capacity, when_full, steps_back, begun, dropped_casts }))
+        let (steps_back, said) = (AtomicBool::new(false), AtomicU8::new(NOTHING));
+        Self(Arc::new(Route { inbox, capacity, when_full, steps_back, said, dropped_casts }))
     }
 
     /// Asks, and waits for the answer, at most 5 seconds. `message` is given the [`Reply`] to put into the message; it is called
@@ -305,67 +312,94 @@ impl<M> fmt::Debug for CastError<M> {
     }
 }
 
-/// The reading end of a mailbox, which is closed when this is dropped. One for each incarnation.
+/// The reading end of a mailbox, which is closed when this is dropped, if it was not before. One for each incarnation.
 ///
-/// There is one at a time: it goes before its incarnation's context, with whose lease the incarnation ends, and the next one begins
-/// after that.
-pub(crate) struct Reader<M>(Arc<Route<M>>);
+/// There is one at a time: it goes before its incarnation's lease, with which the incarnation ends, and the next one begins after that.
+pub(crate) struct Reader<M>(Address<M>);
 
 impl<M: Send + 'static> Reader<M> {
     /// The mailbox is not open yet.
     pub(crate) fn new(address: &Address<M>) -> Self {
-        Self(address.0.clone())
-    }
-
-    pub(crate) fn address(&self) -> Address<M> {
-        Address(self.0.clone())
+        Self(address.clone())
     }
 
     /// The address, to be published.
     pub(crate) fn published(&self) -> Published {
-        Published::shared(self.0.clone())
+        Published::shared(self.0.0.clone())
     }
 
     /// Opens the mailbox, new and empty. It is read on the current task; with `steps_back` not before that has let others go, as what is
-    /// there by then may block it. See [`Child::awaits_first`](crate::Child::awaits_first).
+    /// there by then may block it. See [`Child::poll_ready`](crate::Child::poll_ready).
     pub(crate) fn open(&self, steps_back: bool) {
-        self.0.steps_back.store(steps_back, Ordering::Relaxed);
-        self.0.begun.store(false, Ordering::Relaxed);
-        self.0.inbox.open(self.0.capacity);
+        let route = &*self.0.0;
+        route.steps_back.store(steps_back, Ordering::Relaxed);
+        route.said.store(NOTHING, Ordering::Relaxed);
+        route.inbox.open(route.capacity);
     }
 
-    /// Takes the next message, when there is one. Cancel safe. `begins` is called before, and answers whether somebody was woken for it, who
-    /// is let go on first: the message may block the worker that was to run them.
-    pub(crate) fn poll_next(&self, cx: &task::Context<'_>, begins: Option<impl FnOnce() -> bool>) -> Poll<M> {
-        let route = &*self.0;
+    /// Waits until there is a message, which is left where it is: a stop that comes meanwhile finds it there.
+    ///
+    /// `says` is told that the reader waits, and that it works when there is a message, each once. It answers whether somebody was woken for
+    /// that, who is let go on first: the message may block the worker that was to run them.
+    pub(crate) fn poll_ready(&self, cx: &task::Context<'_>, says: Option<impl Fn(bool) -> bool>) -> Poll<()> {
+        let route = &*self.0.0;
+        let say = |works| {
+            let word = if works { WORKS } else { WAITS };
+            says.as_ref().is_some_and(|says| route.said.swap(word, Ordering::Relaxed) < word && says(works))
+        };
+        let wakes = route.said.load(Ordering::Relaxed) == NOTHING && say(false);
         let steps_back = route.steps_back.load(Ordering::Relaxed);
-        if steps_back || (begins.is_some() && !route.begun.load(Ordering::Relaxed)) {
-            route.steps_back.store(false, Ordering::Relaxed);
-            // Not taken yet: a stop that comes meanwhile finds it in the mailbox.
-            ready!(route.inbox.poll_any(cx));
-            route.begun.store(true, Ordering::Relaxed);
-            let wakes = begins.is_some_and(|begins| begins());
-            if steps_back || wakes {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+        // Where there is none yet, the wait for it is as good.
+        route.steps_back.store(false, Ordering::Relaxed);
+        ready!(route.inbox.poll_any(cx));
+        if say(true) || wakes || steps_back {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes the next message, when there is one, as [`poll_ready`](Self::poll_ready) has it. Cancel safe.
+    pub(crate) fn poll_next(&self, cx: &task::Context<'_>, says: Option<impl Fn(bool) -> bool>) -> Poll<M> {
+        let route = &*self.0.0;
+        let works = || route.said.load(Ordering::Relaxed) == WORKS;
+        if route.steps_back.load(Ordering::Relaxed) || (says.is_some() && !works()) {
+            ready!(self.poll_ready(cx, says));
         }
         let message = ready!(route.inbox.poll_pop(cx)).message;
-        route.begun.store(false, Ordering::Relaxed);
+        route.said.store(NOTHING, Ordering::Relaxed);
         Poll::Ready(message)
     }
 }
 
-impl<M> Drop for Reader<M> {
-    fn drop(&mut self) {
-        let left = self.0.inbox.close();
+impl<M> Reader<M> {
+    pub(crate) fn address(&self) -> &Address<M> {
+        &self.0
+    }
+
+    /// Closes the mailbox.
+    pub(crate) fn close(&self) {
+        let route = &*self.0.0;
+        let left = route.inbox.close();
         let casts = left.iter().filter(|envelope| envelope.cast).count();
-        self.0.dropped_casts.fetch_add(casts as u64, Ordering::Relaxed);
+        route.dropped_casts.fetch_add(casts as u64, Ordering::Relaxed);
         // Callers who waited in it are told now. Their messages are foreign: no lock is held, and a panic in the drop of one must
         // not meet the panic of the server's that this may be the unwinding of.
         for envelope in left {
             log::caught("the drop of a message that was not handled", || drop(envelope));
         }
+    }
+}
+
+impl<M> Drop for Reader<M> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<M> fmt::Debug for Reader<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 
 use async_trait::async_trait;
 
@@ -25,7 +25,7 @@ pub enum Init {
 ///
 /// - `init` runs before the start is reported. An error or a panic fails the start. A stop that arrives meanwhile drops
 ///   it (but see [`StopMode::CooperativeInit`](crate::StopMode::CooperativeInit)).
-/// - `run` is the child's life. On a stop it is dropped at its next await, or sees [`Context::stopped`] and finishes by
+/// - `run` is the child's life, from when it is [ready](Self::poll_ready): at once, unless its type says otherwise. On a stop it is dropped at its next await, or sees [`Context::stopped`] and finishes by
 ///   itself, as its [`StopMode`](crate::StopMode) says.
 /// - `terminate` runs after `run`, on the same value: within the shutdown deadline on a stop, within the same time, from its first wait, after
 ///   `run` ended by itself, an error and a panic included (5 seconds if the child's shutdown is a brutal kill). It does not
@@ -107,16 +107,60 @@ pub trait Child: Send + 'static {
         Box::pin(poll_fn(|_| Poll::Ready(())))
     }
 
-    /// Whether [`run`](Self::run) awaits something before it does anything that may take long. Default: no.
+    /// What the child waits for before it runs. Default: nothing.
     ///
-    /// On a runtime with several workers a child lets its worker go once between `init` and `run`, so that a `run` which blocks at once does
-    /// not hold up the answer to its own start. A child that answers yes does without, which is a tenth of what its start takes, and sees to it
-    /// by itself: if what it waits for may be there already, as a message may be, it yields once
-    /// ([`yield_now`](tokio::task::yield_now)) before it deals with that.
+    /// Polled when the child is up, until it is ready; then [`run`](Self::run) is called. A child that spends its life in a wait, as a server
+    /// does, waits here: a `run` is a block of memory, and one that is not called is none. The nearest elsewhere is `poll_ready` of tower's
+    /// `Service`.
     ///
-    /// Asked at most once in an incarnation, when it has been reported up. A panic in it ends the incarnation, as one in `run` does.
-    fn awaits_first(&self) -> bool {
-        false
+    /// On a stop it is not polled any more and `run` is not called, but `terminate` is. With another [`StopMode`](crate::StopMode) than `Drop` it
+    /// is the child that is to be ready then: it sees the stop by [`Context::poll_stopped`].
+    ///
+    /// What it waits for may be there already, as a message may be. On a runtime with several workers a child lets its worker go once between
+    /// `init` and `run`, so that a `run` which blocks at once does not hold up the answer to its own start. That is a tenth of what a start takes, and a child
+    /// that waits here does without: so it sees to it by itself, is pending once and wakes itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::task::{Context as Task, Poll};
+    /// use ipa_supervisor::{BoxError, Child, ChildSpec, Context, Exit, Supervisor, async_trait};
+    /// use tokio::sync::mpsc;
+    ///
+    /// /// Adds up what it is sent from its first number on, and ends when nobody is left to send more.
+    /// struct Sum { first: Option<u64>, numbers: mpsc::Receiver<u64>, done: Option<mpsc::Sender<u64>> }
+    ///
+    /// #[async_trait]
+    /// impl Child for Sum {
+    ///     fn poll_ready(&mut self, _cx: &mut Context, task: &mut Task<'_>) -> Poll<()> {
+    ///         self.numbers.poll_recv(task).map(|first| self.first = first)
+    ///     }
+    ///     async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
+    ///         let mut sum = self.first.take().unwrap_or(0);
+    ///         while let Some(number) = self.numbers.recv().await {
+    ///             sum += number;
+    ///         }
+    ///         if let Some(done) = self.done.take() {
+    ///             done.send(sum).await?;
+    ///         }
+    ///         Ok(Exit::Normal)
+    ///     }
+    /// }
+    ///
+    /// let (send, numbers) = mpsc::channel(8);
+    /// let (done, mut sum) = mpsc::channel(1);
+    /// let spec = ChildSpec::once_with("sum", || Sum { first: None, numbers, done: Some(done) });
+    /// let supervisor = Supervisor::builder().start().await?;
+    /// supervisor.start_child(spec).await?;
+    /// send.send(2).await?;
+    /// send.send(3).await?;
+    /// drop(send);
+    /// assert_eq!(sum.recv().await, Some(5));
+    /// # supervisor.shutdown().await?;
+    /// # Ok(()) }
+    /// ```
+    fn poll_ready(&mut self, cx: &mut Context, task: &mut task::Context<'_>) -> Poll<()> {
+        let _ = (cx, task);
+        Poll::Ready(())
     }
 
     /// What this type of child wants where the caller says nothing. Beats the supervisor's own defaults.

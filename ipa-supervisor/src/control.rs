@@ -36,16 +36,16 @@ pub(crate) struct Control {
     pub(crate) pulse: Option<Box<Pulse>>,
     /// How many keep it from having ended. None: it has, or is about to, and nobody can any more.
     pub(crate) holders: AtomicU32,
-    /// Of its `run`: [`WAITED`], [`FIRST`].
+    /// [`WAITED`], [`FIRST`].
     waits: AtomicU8,
     /// Whether its own task has been told to end at once.
     killed: AtomicBool,
     state: Mutex<State>,
 }
 
-/// The `run` is over and has awaited something; nobody knows it of one that was aborted.
+/// It has awaited something when it was up; of a `run` that was aborted nobody knows.
 const WAITED: u8 = 1;
-/// It awaits something before all else, by itself.
+/// It has waited to be ready to run.
 const FIRST: u8 = 1 << 1;
 
 struct State {
@@ -139,9 +139,9 @@ impl Control {
         self.state.lock().guards.push_front(guards);
     }
 
-    /// Its `run` awaits something before all else, by itself.
+    /// It has waited to be ready to run.
     pub(crate) fn set_waits_first(&self) {
-        self.waits.store(FIRST, Ordering::Release);
+        self.waits.store(FIRST | WAITED, Ordering::Release);
     }
 
     pub(crate) fn waits_first(&self) -> bool {

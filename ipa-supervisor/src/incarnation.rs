@@ -112,9 +112,16 @@ impl Body {
                         break 'incarnation value.over(end);
                     }
                     let ended = 'run: {
-                        let steps_back = match self.steps_back(&value) {
-                            Ok(steps_back) => steps_back,
-                            Err(panicked) => break 'run Either::Done(Err(panicked)),
+                        self.restore(&mut cx);
+                        // In a block, so that nothing of it is kept beyond.
+                        let steps_back = {
+                            let ready = Readiness { value: &mut value, cx: &mut cx };
+                            let mut ready = Call::of(ready, self.stop_of_run());
+                            let ended = (&mut ready).await;
+                            match self.is_ready(ended, ready.has_waited) {
+                                Ok(steps_back) => steps_back,
+                                Err(ended) => break 'run ended,
+                            }
                         };
                         if steps_back {
                             yield_now().await;
@@ -236,21 +243,21 @@ impl Body {
         }
     }
 
-    /// Whether the worker is to be let go before the child runs.
+    /// The child is ready to run, or else is not to: answers how its `run` has ended then.
     ///
-    /// What the report has led to may have woken the caller or the supervisor into this worker's LIFO slot, where no other worker takes
+    /// If it is, whether the worker is to be let go first. What the report has led to may have woken the caller or the supervisor into this worker's LIFO slot, where no other worker takes
     /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
-    /// something: it would be a quarter of its restart. Nor by one that sees to it by itself: it would be a tenth of its start.
-    fn steps_back(&self, value: &Value) -> Result<bool, ExitReason> {
+    /// something: it would be a quarter of its restart. Nor by one that has waited to be ready: it would be a tenth of its start.
+    fn is_ready<T>(&self, ended: Either<()>, has_waited: bool) -> Result<bool, Either<T>> {
         let control = self.cx.control();
-        if !control.manner.steps_back() {
-            return Ok(false);
-        }
-        let waits_first = caught(|| value.0.awaits_first())?;
-        if waits_first {
+        if has_waited {
             control.set_waits_first();
         }
-        Ok(!waits_first)
+        match ended {
+            Either::Done(Ok(())) => Ok(control.manner.steps_back() && !has_waited),
+            Either::Done(Err(reason)) => Err(Either::Done(Err(reason))),
+            Either::Stopped(cause) => Err(Either::Stopped(cause)),
+        }
     }
 
     /// The run is over: answers why, and how long `terminate` may take; `None`: it is not called.
@@ -361,12 +368,6 @@ impl<'a, T> Guarded<'a, T> {
             }))
         })))
     }
-
-    /// Drops what is left of the call.
-    fn cancel(&mut self) -> Result<(), ExitReason> {
-        let future = self.0.take();
-        caught(move || drop(future))
-    }
 }
 
 impl<T> Future for Guarded<'_, T> {
@@ -395,24 +396,72 @@ enum Either<T> {
     Stopped(Cause),
 }
 
+/// What a child is asked, with panics caught.
+trait Asked: Future<Output = Result<Self::Answer, ExitReason>> + Unpin {
+    type Answer;
+
+    /// Drops what is left of it.
+    fn cancel(&mut self) -> Result<(), ExitReason>;
+}
+
+impl<T> Asked for Guarded<'_, T> {
+    type Answer = T;
+
+    fn cancel(&mut self) -> Result<(), ExitReason> {
+        let future = self.0.take();
+        caught(move || drop(future))
+    }
+}
+
+/// Asks a child until it is ready to run.
+struct Readiness<'a> {
+    value: &'a mut Value,
+    cx: &'a mut Context,
+}
+
+impl Asked for Readiness<'_> {
+    type Answer = ();
+
+    fn cancel(&mut self) -> Result<(), ExitReason> {
+        Ok(())
+    }
+}
+
+impl Future for Readiness<'_> {
+    type Output = Result<(), ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Self { value, cx } = self.get_mut();
+        match caught(|| value.0.poll_ready(cx, task)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    }
+}
+
 /// A call of a child's code that may be dropped as soon as the child is asked to stop.
-struct Call<'a, T> {
-    call: Guarded<'a, T>,
+struct Call<'a, C> {
+    call: C,
     stop: Option<&'a StopRequest>,
     /// Whether it has awaited anything, and let its worker go for that.
     has_waited: bool,
 }
 
-impl<'a, T> Call<'a, T> {
+impl<'a, T> Call<'a, Guarded<'a, T>> {
     fn new(call: impl FnOnce() -> Foreign<'a, T>, stop: Option<&'a StopRequest>) -> Self {
         // Not called at all if it has been: what it does before it has a future would be done in vain.
         let stopped = stop.is_some_and(StopRequest::is_made);
-        let call = if stopped { Guarded(None) } else { Guarded::new(call) };
+        Self::of(if stopped { Guarded(None) } else { Guarded::new(call) }, stop)
+    }
+}
+
+impl<'a, C: Asked> Call<'a, C> {
+    fn of(call: C, stop: Option<&'a StopRequest>) -> Self {
         Self { call, stop, has_waited: false }
     }
 
     /// Drops the call if the child is asked to stop.
-    fn poll_stop(&mut self, cx: &task::Context<'_>) -> Poll<Either<T>> {
+    fn poll_stop(&mut self, cx: &task::Context<'_>) -> Poll<Either<C::Answer>> {
         let Some(stop) = self.stop else { return Poll::Pending };
         let cause = ready!(stop.poll(cx));
         Poll::Ready(match self.call.cancel() {
@@ -422,13 +471,12 @@ impl<'a, T> Call<'a, T> {
     }
 }
 
-impl<T> Future for Call<'_, T> {
-    type Output = Either<T>;
+impl<C: Asked> Future for Call<'_, C> {
+    type Output = Either<C::Answer>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Either<T>> {
-        // Before the first poll that has just been looked at. Looked at first, as that takes no lock.
-        if self.has_waited
-            && self.stop.is_some_and(StopRequest::is_made)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        // Looked at first, as that takes no lock.
+        if self.stop.is_some_and(StopRequest::is_made)
             && let stopped @ Poll::Ready(_) = self.poll_stop(cx)
         {
             return stopped;

@@ -192,12 +192,13 @@ impl Child for NestedSupervisor {
         poll_fn(|task| self.poll_init(cx, task)).await
     }
 
-    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-        poll_fn(|task| self.poll_run(cx, task)).await
+    fn poll_ready(&mut self, cx: &mut Context, task: &mut task::Context<'_>) -> Poll<()> {
+        // It lives its life here; `run` asks once more how that has ended.
+        self.poll_run(cx, task).map(drop)
     }
 
-    fn awaits_first(&self) -> bool {
-        true
+    async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
+        poll_fn(|task| self.poll_run(cx, task)).await
     }
 
     fn defaults() -> Settings {

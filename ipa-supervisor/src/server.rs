@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{self, Poll};
 
 use async_trait::async_trait;
 
@@ -122,14 +122,15 @@ pub enum Flow {
 /// A server's [`Context`], to which it derefs, with the server's own address.
 #[derive(Debug)]
 pub struct ServerContext<M> {
+    /// Closed before the lease goes, which is the context's.
+    reader: Reader<M>,
     context: Context,
-    address: Address<M>,
 }
 
 impl<M> ServerContext<M> {
     /// The address of this server: for timers and streams that are to send it [`info`](Address::info).
     pub fn address(&self) -> &Address<M> {
-        &self.address
+        self.reader.address()
     }
 }
 
@@ -172,32 +173,65 @@ impl ChildSpec {
 
 const OUT_OF_ORDER: &str = "a server was run before its init";
 
-/// A [`Server`] as a [`Child`]. It drops in this order.
+/// A [`Server`] as a [`Child`].
 struct Served<S: Server> {
-    /// Until `run` has it.
+    /// Until `init` has it.
     reader: Option<Reader<S::Message>>,
     server: S,
-    /// From `init` on. With the lease.
+    /// From `init` on.
     cx: Option<ServerContext<S::Message>>,
+}
+
+impl<S: Server> Served<S> {
+    /// Closes the mailbox: who waits for an answer is not kept waiting.
+    fn close(&self) {
+        if let Some(own) = &self.cx {
+            own.reader.close();
+        }
+    }
+}
+
+impl<S: Server> Drop for Served<S> {
+    fn drop(&mut self) {
+        // Before the server goes, which may take its time.
+        self.close();
+    }
+}
+
+impl<M: Send + 'static> ServerContext<M> {
+    /// How a server that is watched says whether it works.
+    fn says(&self) -> Option<impl Fn(bool) -> bool> {
+        self.is_watched().then_some(|works| self.report_alive(works))
+    }
 }
 
 #[async_trait]
 impl<S: Server> Child for Served<S> {
     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
-        let Some(reader) = &self.reader else { return Err(OUT_OF_ORDER.into()) };
-        let own = ServerContext { context: cx.clone(), address: reader.address() };
-        let ready = self.server.init(self.cx.insert(own)).await?;
+        let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
+        let own = self.cx.insert(ServerContext { reader, context: cx.clone() });
+        let ready = self.server.init(own).await?;
         if ready == Init::Ready {
-            reader.open(cx.control().manner.steps_back());
-            if let Some(entry) = cx.control().entry() {
-                entry.publish(reader.published());
+            own.reader.open(own.control().manner.steps_back());
+            if let Some(entry) = own.control().entry() {
+                entry.publish(own.reader.published());
             }
         }
         Ok(ready)
     }
 
-    // As async_trait would have it, but for the arguments, which it keeps twice: this is what an idle server waits in. The context is
-    // the server's own, and looked for again after each wait instead of being kept.
+    fn poll_ready(&mut self, _cx: &mut Context, task: &mut task::Context<'_>) -> Poll<()> {
+        // If there is none, `run` says so.
+        let Some(own) = &self.cx else { return Poll::Ready(()) };
+        // The stop first, by which `run` ends.
+        match own.look_for_stop(task) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => own.reader.poll_ready(task, own.says()),
+        }
+    }
+
+    // As async_trait would have it, but for the arguments, which it keeps twice: this is what a server waits in from its first message on.
+    // The context is the server's own, and looked for again after each wait instead of being kept.
     fn run<'this, 'cx, 'run>(
         &'this mut self,
         _cx: &'cx mut Context,
@@ -208,20 +242,14 @@ impl<S: Server> Child for Served<S> {
         Self: 'run,
     {
         Box::pin(async move {
-            // Owned by this future, so that the mailbox is closed when it is over, returned or dropped.
-            let Some(reader) = self.reader.take() else { return Err(OUT_OF_ORDER.into()) };
             loop {
                 // A mailbox that is never empty would otherwise never let its thread go.
                 tokio::task::coop::consume_budget().await;
                 let Some(own) = &self.cx else { return Err(OUT_OF_ORDER.into()) };
-                own.waiting();
                 // The stop first.
                 let next = poll_fn(|task| match own.look_for_stop(task) {
                     Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                    Poll::Pending => {
-                        let begins = own.is_watched().then_some(|| own.report_alive(true));
-                        reader.poll_next(task, begins).map(Ok)
-                    }
+                    Poll::Pending => own.reader.poll_next(task, own.says()).map(Ok),
                 });
                 let message = match next.await {
                     Ok(message) => message,
@@ -248,16 +276,11 @@ impl<S: Server> Child for Served<S> {
         'reason: 'terminate,
         Self: 'terminate,
     {
-        // Still open if a stop came before `run` did.
-        self.reader = None;
+        self.close();
         match &mut self.cx {
             Some(own) => self.server.terminate(own, reason),
             None => Box::pin(std::future::ready(())),
         }
-    }
-
-    fn awaits_first(&self) -> bool {
-        true
     }
 
     fn defaults() -> Settings {

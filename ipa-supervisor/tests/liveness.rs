@@ -3,11 +3,12 @@
 mod stage;
 
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::Poll;
 use std::time::Duration;
 
 use ipa_supervisor::{
-    BoxError, Cause, ChildSpec, ChildState, Flow, Note, Reply, Restart, RestartIntensity, Server,
-    ServerContext, Shutdown, ShutdownError, Supervisor, TerminateChildError, async_trait,
+    BoxError, Cause, ChildSpec, ChildState, Context, Flow, Note, Reply, Restart, RestartIntensity, Server,
+    ServerContext, Shutdown, ShutdownError, StopMode, Supervisor, TerminateChildError, async_trait,
 };
 use stage::settle;
 use tokio::time::{Instant, sleep};
@@ -336,50 +337,63 @@ async fn a_watched_server_that_blocks_is_found_silent() {
     supervisor.shutdown().await.unwrap();
 }
 
-/// RT-01 a child that says that it awaits something first is asked when it is up, once in an incarnation; if it panics then, it ends as by
-/// any other panic.
+/// RT-01 a child is polled when it is up until it is ready, and runs then; what panics, or stops it, in that wait ends it as it would in `run`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_child_is_asked_once_whether_it_awaits_first() {
-    struct Asked(Arc<Mutex<Vec<&'static str>>>, bool);
+async fn a_child_runs_when_it_is_ready() {
+    type Log = Arc<Mutex<Vec<&'static str>>>;
+    struct Waits(Log, tokio::sync::mpsc::UnboundedReceiver<bool>);
     #[async_trait]
-    impl ipa_supervisor::Child for Asked {
-        async fn run(&mut self, _cx: &mut ipa_supervisor::Context) -> Result<ipa_supervisor::Exit, BoxError> {
+    impl ipa_supervisor::Child for Waits {
+        fn poll_ready(&mut self, cx: &mut Context, task: &mut std::task::Context<'_>) -> Poll<()> {
+            self.0.lock().unwrap().push("asked");
+            match self.1.poll_recv(task) {
+                Poll::Ready(Some(true)) => panic!("no answer"),
+                Poll::Ready(_) => Poll::Ready(()),
+                // With another stop mode it is to see to that itself.
+                Poll::Pending if cx.id().as_str() == "cooperative" => cx.poll_stopped(task).map(drop),
+                Poll::Pending => Poll::Pending,
+            }
+        }
+        async fn run(&mut self, _cx: &mut Context) -> Result<ipa_supervisor::Exit, BoxError> {
             self.0.lock().unwrap().push("run");
-            tokio::task::yield_now().await;
             Ok(ipa_supervisor::Exit::Normal)
         }
-        async fn terminate(
-            &mut self,
-            _cx: &mut ipa_supervisor::Context,
-            _reason: &ipa_supervisor::ExitReason,
-        ) {
+        async fn terminate(&mut self, _cx: &mut Context, _reason: &ipa_supervisor::ExitReason) {
             self.0.lock().unwrap().push("terminate");
         }
-        fn awaits_first(&self) -> bool {
-            self.0.lock().unwrap().push("asked");
-            assert!(!self.1, "no answer");
-            true
-        }
     }
-    let log = Arc::new(Mutex::new(Vec::new()));
+    let log = Log::default();
     let (notes, mut noted) = tokio::sync::mpsc::unbounded_channel();
     let exits = move |note: &Note| {
         if let Note::Exited { reason, .. } = note {
             notes.send(reason.to_string()).unwrap();
         }
     };
-    let spec = |panics: bool| {
-        let log = log.clone();
-        ChildSpec::new("a", move || Asked(log.clone(), panics)).restart(Restart::Temporary)
-    };
     let supervisor = Supervisor::builder().observer(Arc::new(exits)).start().await.unwrap();
-    for (panics, end, calls) in [
-        (false, "normal", vec!["asked", "run", "terminate"]),
-        (true, "panicked: no answer", vec!["asked", "terminate"]),
+    for (id, ends, calls) in [
+        ("at once", Some((false, "normal")), vec!["asked", "run", "terminate"]),
+        ("panics", Some((true, "panicked: no answer")), vec!["asked", "terminate"]),
+        ("dropped", None, vec!["asked", "terminate"]),
+        ("cooperative", None, vec!["asked", "asked", "run", "terminate"]),
     ] {
-        assert!(supervisor.start_child(spec(panics)).await.unwrap().child().is_some());
-        assert_eq!(noted.recv().await.unwrap(), end);
-        assert_eq!(std::mem::take(&mut *log.lock().unwrap()), calls);
+        let (say, said) = tokio::sync::mpsc::unbounded_channel();
+        ends.iter().for_each(|(panics, _)| say.send(*panics).unwrap());
+        let stop_mode = if id == "cooperative" { StopMode::Cooperative } else { StopMode::Drop };
+        let waits = {
+            let log = log.clone();
+            ChildSpec::once_with(id, move || Waits(log, said)).stop_mode(stop_mode)
+        };
+        assert!(supervisor.start_child(waits).await.unwrap().child().is_some());
+        match ends {
+            Some((_, reason)) => assert_eq!(noted.recv().await.unwrap(), reason, "{id}"),
+            None => {
+                while log.lock().unwrap().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                supervisor.terminate_child(id).await.unwrap();
+            }
+        }
+        assert_eq!(std::mem::take(&mut *log.lock().unwrap()), calls, "{id}");
     }
     supervisor.shutdown().await.unwrap();
 }

@@ -219,7 +219,7 @@ fn opened(address: &Address<u32>) -> Reader<u32> {
 }
 
 fn next<M: Send + 'static>(reader: &Reader<M>, cx: &task::Context<'_>) -> Poll<M> {
-    reader.poll_next(cx, None::<fn() -> bool>)
+    reader.poll_next(cx, None::<fn(bool) -> bool>)
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -314,31 +314,44 @@ fn a_reader_that_steps_back_takes_nothing_at_once() {
     assert_eq!(address.dropped_casts(), 1);
 }
 
-/// Nor does one whose supervisor is woken by the word that it works: once for each message, before that is taken.
+/// Nor does one whose supervisor is woken by the word that it waits, or works: each is said once for each message, before that is taken.
 #[test]
 fn a_reader_lets_those_go_first_whom_it_has_woken() {
     let cx = task::Context::from_waker(task::Waker::noop());
     let address = Address::<u32>::new(Mailbox::default());
-    let reader = opened(&address);
-    let asked = std::cell::Cell::new(0);
-    let begins = |wakes: bool| {
-        let asked = &asked;
-        Some(move || {
-            asked.set(asked.get() + 1);
-            wakes
+    let said = std::cell::RefCell::new(String::new());
+    // Whether the word that it waits wakes anybody, and the word that it works.
+    let says = |waits: bool, works: bool| {
+        let said = &said;
+        Some(move |is_working: bool| {
+            said.borrow_mut().push_str(if is_working { "works " } else { "waits " });
+            if is_working { works } else { waits }
         })
     };
-    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 0), "there is none");
-    (1..=3).for_each(|n| address.info(n).unwrap());
-    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 1));
-    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Ready(1), 1));
-    assert_eq!((reader.poll_next(&cx, begins(false)), asked.get()), (Poll::Ready(2), 2));
-    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 3));
-    drop(reader);
-    assert_eq!(address.dropped_casts(), 1, "the third");
     let reader = opened(&address);
-    address.info(4).unwrap();
-    assert_eq!((reader.poll_next(&cx, begins(true)), asked.get()), (Poll::Pending, 4), "a new one");
+    let next = |reader: &Reader<u32>, waits, works| {
+        let next = reader.poll_next(&cx, says(waits, works));
+        (next, std::mem::take(&mut *said.borrow_mut()))
+    };
+    let pending = |said: &str| (Poll::Pending, said.to_string());
+    let ready = |n, said: &str| (Poll::Ready(n), said.to_string());
+    assert_eq!(next(&reader, true, true), pending("waits "), "there is none");
+    assert_eq!(next(&reader, true, true), pending(""), "it has said so");
+    (1..=5).for_each(|n| address.info(n).unwrap());
+    assert_eq!(next(&reader, true, true), pending("works "));
+    assert_eq!(next(&reader, true, true), ready(1, ""));
+    assert_eq!(next(&reader, false, false), ready(2, "waits works "));
+    assert_eq!(next(&reader, true, false), pending("waits works "), "the first word woke somebody");
+    assert_eq!(next(&reader, true, false), ready(3, ""));
+    assert_eq!(reader.poll_ready(&cx, says(false, false)), Poll::Ready(()), "and leaves it there");
+    assert_eq!(reader.poll_ready(&cx, says(true, true)), Poll::Ready(()));
+    assert_eq!(next(&reader, true, true), ready(4, "waits works "));
+    assert_eq!(next(&reader, false, true), pending("waits works "));
+    drop(reader);
+    assert_eq!(address.dropped_casts(), 1, "the fifth");
+    let reader = opened(&address);
+    address.info(6).unwrap();
+    assert_eq!(next(&reader, false, true), pending("waits works "), "a new one");
 }
 
 /// A mailbox that is closed keeps neither its reader's task nor a buffer.

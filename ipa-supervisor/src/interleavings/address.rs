@@ -30,7 +30,7 @@ impl Handled {
     /// One incarnation: handles so many messages, and ends. Before each of them others are let go first.
     async fn serve(&self, open: Reader<Msg>, incarnation: u64, messages: usize) {
         for _ in 0..messages {
-            match poll_fn(|cx| open.poll_next(cx, Some(|| true))).await {
+            match poll_fn(|cx| open.poll_next(cx, Some(|_| true))).await {
                 Msg::Get(reply) => {
                     self.calls.fetch_add(1, Ordering::SeqCst);
                     reply.send(incarnation);
@@ -153,7 +153,7 @@ fn a_place_is_not_carried_over() {
                 let address = address.clone();
                 async move { address.cast(Msg::Cast).await.is_ok() }
             });
-            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx, None::<fn() -> bool>))).await;
+            let taken = poll_fn(|cx| Poll::Ready(open.poll_next(cx, None::<fn(bool) -> bool>))).await;
             assert!(matches!(taken, Poll::Ready(Msg::Cast)));
             drop(open);
             let next = opened(&address);
