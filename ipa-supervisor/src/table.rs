@@ -203,7 +203,9 @@ mod tests {
     #[test]
     fn a_few_rows_are_one_piece() {
         let mut table = Table::with_capacity(4);
-        (0..4).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
+        // Wherever it begins.
+        let first = 100 << WIDTH;
+        (first..first + 4).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
         assert!(table.far.is_none());
         assert_eq!(table.near.capacity(), 4);
     }

@@ -258,28 +258,29 @@ async fn a_child_that_blocks_at_once_again_holds_up_nobody() {
 }
 
 /// RT-01 nor does a server that finds a message as soon as it runs, and blocks on it: it holds up neither its start nor, restarted again
-/// and again, its supervisor.
+/// and again, its supervisor; not either if it has awaited further messages before it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_blocks_on_its_first_message_holds_up_nobody() {
-    struct Blocks(tokio::sync::mpsc::UnboundedSender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
+    struct Blocks(tokio::sync::mpsc::UnboundedSender<()>, Arc<Mutex<mpsc::Receiver<bool>>>);
     #[async_trait]
     impl Server for Blocks {
         type Message = ();
         async fn handle(&mut self, (): (), _cx: &mut ServerContext<()>) -> Result<Flow, BoxError> {
             self.0.send(()).unwrap();
             match self.1.lock().unwrap().recv() {
-                Ok(()) => Err("to be run again".into()),
-                Err(_) => Ok(Flow::Continue),
+                Ok(true) => Err("to be run again".into()),
+                Ok(false) | Err(_) => Ok(Flow::Continue),
             }
         }
     }
-    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = mpsc::channel::<bool>();
     let released = Arc::new(Mutex::new(released));
     let (runs, mut ran) = tokio::sync::mpsc::unbounded_channel();
     let (spec, address) = ChildSpec::server("b", move || Blocks(runs.clone(), released.clone()));
     // A deadline of each start wakes the supervisor's task, on the child's own worker.
     let spec = spec.restart(Restart::Transient).start_timeout(Duration::from_secs(30));
     // Its mailbox is open before its start is reported.
+    let further = address.clone();
     let first = move |note: &Note| {
         if matches!(note, Note::Started(_)) {
             address.info(()).unwrap();
@@ -295,8 +296,15 @@ async fn a_server_that_blocks_on_its_first_message_holds_up_nobody() {
         ran.recv().await.unwrap();
         let child = supervisor.which_child("b").await.unwrap().unwrap();
         assert_eq!((child.state, child.restarts), (ChildState::Running, restarts));
+        for _ in 0..restarts {
+            release.send(false).unwrap();
+            // Answered while the server, in all likelihood, comes to wait for this.
+            assert_eq!(supervisor.count_children().await.unwrap().active, 1);
+            further.cast(()).await.unwrap();
+            ran.recv().await.unwrap();
+        }
         if restarts < 5 {
-            release.send(()).unwrap();
+            release.send(true).unwrap();
         }
     }
     drop(release);

@@ -354,6 +354,16 @@ fn a_reader_lets_those_go_first_whom_it_has_woken() {
     assert_eq!(next(&reader, false, true), pending("waits works "), "a new one");
 }
 
+/// Either end says whether the server is up.
+#[test]
+fn a_reader_is_shown_as_its_address() {
+    let address = Address::<u32>::new(Mailbox::default());
+    let reader = opened(&address);
+    assert_eq!(format!("{reader:?}"), "Address { up: true, .. }");
+    drop(reader);
+    assert_eq!(format!("{address:?}"), "Address { up: false, .. }");
+}
+
 /// A mailbox that is closed keeps neither its reader's task nor a buffer.
 #[test]
 fn a_closed_mailbox_keeps_no_waker() {
