@@ -282,7 +282,10 @@ impl RunningPod {
         host: &Host,
         task: &mut task::Context<'_>,
     ) -> Poll<Result<Exit, BoxError>> {
-        self.signals.poll(cx, host, &self.pod, &self.nested, task);
+        // Not once more when it has ended: what came after that has ended nothing.
+        if self.pod.0.reason.get().is_none() {
+            self.signals.poll(cx, host, &self.pod, &self.nested, task);
+        }
         self.nested.poll_run(cx, task)
     }
 }

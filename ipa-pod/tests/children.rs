@@ -13,8 +13,8 @@ use ipa_registry::{Registration, Registry};
 use ipa_supervisor::machine::SlotId;
 use ipa_supervisor::{
     Address, Backoff, BoxError, CallError, Cause, Child, ChildSpec, ChildState, Context, DynamicSupervisor,
-    Exit, ExitReason, Flow, Incarnation, Init, Reply, Restart, RestartChildError, RestartIntensity, Server,
-    ServerContext, StartChildError, Supervisor, TerminateChildError, async_trait,
+    Exit, ExitReason, Flow, Incarnation, Init, Note, Reply, Restart, RestartChildError, RestartIntensity,
+    Server, ServerContext, StartChildError, Supervisor, TerminateChildError, async_trait,
 };
 use tokio::sync::Notify;
 
@@ -466,7 +466,15 @@ async fn a_pod_as_a_child() {
     let pods = start(&streams, ab(&log)).await;
     let spec = |task: &str| pods.child_spec(task.try_into().unwrap()).unwrap();
     let mut events = pods.subscribe();
-    let own = Supervisor::builder().child(idle("first")).child(spec("t")).start().await.unwrap();
+    let exits = Arc::new(Mutex::new(Vec::new()));
+    let exited = exits.clone();
+    let observer = move |note: &Note| {
+        if let Note::Exited { reason, .. } = note {
+            exited.lock().unwrap().push(reason.clone());
+        }
+    };
+    let own = Supervisor::builder().child(idle("first")).child(spec("t")).observer(Arc::new(observer));
+    let own = own.start().await.unwrap();
     let pod = pods.get_pod("t").unwrap();
     assert_eq!((pod.status(), pods.count_pods()), (PodStatus::Active, 1));
     assert!(matches!(pods.start_pod("t").await, Err(StartPodError::AlreadyStarted { .. })));
@@ -481,6 +489,8 @@ async fn a_pod_as_a_child() {
     own.start_child(spec("t")).await.unwrap().child().unwrap();
     pods.stop_pod("t").await.unwrap();
     assert_eq!((pods.count_pods(), own.count_children().await.unwrap().specs), (0, 1));
+    let exits = std::mem::take(&mut *exits.lock().unwrap());
+    assert!(matches!(&exits[..], [ExitReason::Shutdown(Cause::Requested(None))]), "{exits:?}");
     // A permanent one is started again, with everything that belongs to a start.
     own.start_child(spec("t").restart(Restart::Permanent)).await.unwrap().child().unwrap();
     let first = pods.get_pod("t").unwrap();

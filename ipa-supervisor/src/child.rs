@@ -113,12 +113,14 @@ pub trait Child: Send + 'static {
     /// does, waits here: a `run` is a block of memory, and one that is not called is none. The nearest elsewhere is `poll_ready` of tower's
     /// `Service`.
     ///
-    /// On a stop it is not polled any more and `run` is not called, but `terminate` is. With another [`StopMode`](crate::StopMode) than `Drop` it
-    /// is the child that is to be ready then: it sees the stop by [`Context::poll_stopped`].
+    /// When a stop is requested it is not polled any more. With [`StopMode::Drop`](crate::StopMode::Drop) `run` is not called then, but `terminate` is; with the
+    /// others the child counts as ready, and its `run` sees the stop. To [`max_silence`](crate::ChildSpec::max_silence) a child works meanwhile, unless it
+    /// says that it [waits](Context::waiting).
     ///
-    /// What it waits for may be there already, as a message may be. On a runtime with several workers a child lets its worker go once between
-    /// `init` and `run`, so that a `run` which blocks at once does not hold up the answer to its own start. That is a tenth of what a start takes, and a child
-    /// that waits here does without: so it sees to it by itself, is pending once and wakes itself.
+    /// On a runtime with several workers a child lets its worker go once between `init` and `run`, so that a `run` which blocks at once does not
+    /// hold up the answer to its own start. One that was pending here has done that, which spares a tenth of what its start takes. A child
+    /// whose last run has awaited something is restarted without: if what it waits for may be there already then, as a message may be, and may
+    /// block it, it is pending once by itself, and wakes itself.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

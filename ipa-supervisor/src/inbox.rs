@@ -87,7 +87,7 @@ impl<T, const LANES: usize, B> Lanes<T, LANES, B> {
     fn take_next(&mut self) -> Option<Taken<T>> {
         let queue = self.queues.iter_mut().find(|queue| !queue.is_empty())?;
         let Item { value, bounded } = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > kept::<T>() {
+        if queue.is_empty() && queue.capacity() > kept::<T>(LANES) {
             *queue = VecDeque::new();
         }
         let line = self.line.as_ref().filter(|line| bounded && line.waiting > 0);
@@ -159,14 +159,16 @@ pub(crate) enum Refused<T> {
 /// Room for so many is made when the first one comes.
 const FIRST: usize = 2;
 
-/// How many items there is room for in the buffer that an emptied lane keeps: four pages of them, or a few that are large. It gives a larger
-/// one back: a burst should not be paid for for ever.
+/// How many items there is room for in the buffer that an emptied lane keeps: a page of them, or a few that are large. It gives a larger one
+/// back: a burst should not be paid for for ever.
 ///
-/// A page would not do for a supervisor whose [places](crate::message) are all taken, whose children report as well: it would give its
-/// buffer back and make it anew all the time, and glibc tidies up all small blocks of an arena whenever one of a thousand bytes is asked for.
-fn kept<T>() -> usize {
-    const PAGES: usize = 4 * 4096;
-    (PAGES / size_of::<Item<T>>()).max(FIRST)
+/// Four pages where there are several lanes, as a supervisor's queue has. One would not do if all of its [places](crate::message) are taken and its
+/// children report as well: it would be given back and made anew all the time, and glibc tidies up all small blocks of an arena whenever
+/// one of a thousand bytes is asked for.
+fn kept<T>(lanes: usize) -> usize {
+    const PAGE: usize = 4096;
+    let pages = if lanes == 1 { 1 } else { 4 };
+    (pages * PAGE / size_of::<Item<T>>()).max(FIRST)
 }
 
 /// As many places as can be counted.
@@ -488,8 +490,8 @@ mod tests {
     }
 
     /// How many items there is room for in a lane that held so many and was emptied.
-    fn kept_after<T: Clone>(item: &T, burst: usize) -> usize {
-        let inbox: Inbox<T, 1> = Inbox::new(1);
+    fn kept_after<T: Clone, const LANES: usize>(item: &T, burst: usize) -> usize {
+        let inbox: Inbox<T, LANES> = Inbox::new(1);
         (0..burst).for_each(|_| assert!(inbox.push(0, item.clone()).is_ok()));
         assert_eq!(std::iter::from_fn(|| inbox.try_pop()).count(), burst);
         inbox.lanes.lock().queues[0].capacity()
@@ -497,10 +499,11 @@ mod tests {
 
     #[test]
     fn an_emptied_lane_keeps_its_buffer_only_if_that_is_small() {
-        // Items of 16 bytes: four pages have room for 1024, and room is doubled when there is none.
-        assert_eq!([1024, 1025, 2560].map(|burst| kept_after(&0_u64, burst)), [1024, 0, 0]);
+        // Items of 16 bytes: a page has room for 256, and room is doubled when there is none.
+        assert_eq!([256, 257, 2560].map(|burst| kept_after::<_, 1>(&0_u64, burst)), [256, 0, 0]);
+        assert_eq!([1024, 1025, 2560].map(|burst| kept_after::<_, 2>(&0_u64, burst)), [1024, 0, 0]);
         // And of more than that: as many as there is room for at first.
-        assert_eq!([2, 3].map(|burst| kept_after(&[0_u8; 4 * 4096], burst)), [2, 0]);
+        assert_eq!([2, 3].map(|burst| kept_after::<_, 1>(&[0_u8; 4096], burst)), [2, 0]);
     }
 
     /// One look at a future: its output if it is ready.

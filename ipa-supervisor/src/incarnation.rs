@@ -116,7 +116,7 @@ impl Body {
                         // In a block, so that nothing of it is kept beyond.
                         let steps_back = {
                             let ready = Readiness { value: &mut value, cx: &mut cx };
-                            let mut ready = Call::of(ready, self.stop_of_run());
+                            let mut ready = Call::of(ready, Some(self.cx.stop_request()));
                             let ended = (&mut ready).await;
                             match self.is_ready(ended, ready.has_waited) {
                                 Ok(steps_back) => steps_back,
@@ -245,9 +245,10 @@ impl Body {
 
     /// The child is ready to run, or else is not to: answers how its `run` has ended then.
     ///
-    /// If it is, whether the worker is to be let go first. What the report has led to may have woken the caller or the supervisor into this worker's LIFO slot, where no other worker takes
-    /// them from: a `run` that blocks at once would hold up the answer to its own start. Not by a child whose last run is known to have awaited
-    /// something: it would be a quarter of its restart. Nor by one that has waited to be ready: it would be a tenth of its start.
+    /// If it is, whether the worker is to be let go first. What the report has led to may have woken the caller or the supervisor into this
+    /// worker's LIFO slot, where no other worker takes them from: a `run` that blocks at once would hold up the answer to its own start. Not by a
+    /// child whose last run is known to have awaited something: it would be a quarter of its restart. Nor by one that has waited to be ready: it
+    /// would be a tenth of its start.
     fn is_ready<T>(&self, ended: Either<()>, has_waited: bool) -> Result<bool, Either<T>> {
         let control = self.cx.control();
         if has_waited {
@@ -256,7 +257,9 @@ impl Body {
         match ended {
             Either::Done(Ok(())) => Ok(control.manner.steps_back() && !has_waited),
             Either::Done(Err(reason)) => Err(Either::Done(Err(reason))),
-            Either::Stopped(cause) => Err(Either::Stopped(cause)),
+            Either::Stopped(cause) if self.stop_of_run().is_some() => Err(Either::Stopped(cause)),
+            // It sees to the stop by itself, in its `run`.
+            Either::Stopped(_) => Ok(false),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::supervisor::SupervisorBuilder;
 /// A [`Supervisor`](crate::Supervisor) or [`DynamicSupervisor`](crate::DynamicSupervisor) as a [`Child`].
 ///
 /// Most uses need only [`ChildSpec::supervisor`] and [`ChildSpec::dynamic_supervisor`]. This type is for child types that are a
-/// supervisor and something more: they hold one and pass `init` and `run` on to it, or [poll](Self::poll_run) it.
+/// supervisor and something more: they hold one and pass `init`, `poll_ready` and `run` on to it, or [poll](Self::poll_run) it.
 ///
 /// Its `init` is done when all its children are up, so a start is depth-first, and a leaf that fails to start fails the starts
 /// above it, each naming its child. A restart begins with the children of its builder; those that were added later are lost. It
@@ -115,6 +115,7 @@ impl NestedSupervisor {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::future::poll_fn;
+    /// use std::task::{Context as Task, Poll};
     /// use ipa_supervisor::{
     ///     BoxError, Child, ChildSpec, Context, Exit, Init, NestedSupervisor, Settings, Supervisor, async_trait,
     /// };
@@ -127,12 +128,12 @@ impl NestedSupervisor {
     ///     async fn init(&mut self, cx: &mut Context) -> Result<Init, BoxError> {
     ///         poll_fn(|task| self.0.poll_init(cx, task)).await
     ///     }
+    ///     fn poll_ready(&mut self, cx: &mut Context, task: &mut Task<'_>) -> Poll<()> {
+    ///         println!("awake");
+    ///         self.0.poll_ready(cx, task)
+    ///     }
     ///     async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
-    ///         poll_fn(|task| {
-    ///             println!("awake");
-    ///             self.0.poll_run(cx, task)
-    ///         })
-    ///         .await
+    ///         poll_fn(|task| self.0.poll_run(cx, task)).await
     ///     }
     ///     fn defaults() -> Settings {
     ///         NestedSupervisor::defaults()

@@ -212,8 +212,9 @@ impl<S: Server> Child for Served<S> {
         let own = self.cx.insert(ServerContext { reader, context: cx.clone() });
         let ready = self.server.init(own).await?;
         if ready == Init::Ready {
-            own.reader.open(own.control().manner.steps_back());
-            if let Some(entry) = own.control().entry() {
+            // Not by its own, in whose place `init` may have put that of another.
+            own.reader.open(cx.control().manner.steps_back());
+            if let Some(entry) = cx.control().entry() {
                 entry.publish(own.reader.published());
             }
         }
@@ -222,12 +223,7 @@ impl<S: Server> Child for Served<S> {
 
     fn poll_ready(&mut self, _cx: &mut Context, task: &mut task::Context<'_>) -> Poll<()> {
         // If there is none, `run` says so.
-        let Some(own) = &self.cx else { return Poll::Ready(()) };
-        // The stop first, by which `run` ends.
-        match own.look_for_stop(task) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => own.reader.poll_ready(task, own.says()),
-        }
+        self.cx.as_ref().map_or(Poll::Ready(()), |own| own.reader.poll_ready(task, own.says()))
     }
 
     // As async_trait would have it, but for the arguments, which it keeps twice: this is what a server waits in from its first message on.

@@ -10,7 +10,7 @@ use crate::machine::SlotId;
 use rows::Rows;
 
 /// How many ids a piece is wide, as a power of two.
-const WIDTH: u32 = if cfg!(test) { 4 } else { 6 };
+const WIDTH: u32 = if cfg!(test) { 4 } else { 5 };
 
 /// The piece that a row belongs to: its id without the lower bits.
 fn piece(id: SlotId) -> u64 {
@@ -27,10 +27,41 @@ pub(crate) struct Table<T> {
 
 #[derive(Debug)]
 struct Far<T> {
-    /// None of them is empty.
+    /// None of them is empty but the last, which is yet to be filled, and keeps its room.
     pieces: Rows<Rows<T>>,
     /// How many rows they have.
     len: usize,
+}
+
+impl<T> Far<T> {
+    /// The rows of this piece, made if it is not there: whole, as to grow it bit by bit would be to move rows of which the caches of another
+    /// core have the most. If the last one is empty, of that, so that children who come and go one at a time take no new memory.
+    fn piece(&mut self, piece: u64) -> &mut Rows<T> {
+        let last = self.pieces.last().filter(|last| *last < piece);
+        let mut room = None;
+        if let Some(rows) = last.and_then(|last| self.pieces.get_mut(last)) {
+            if rows.len() == 0 {
+                room = last.and_then(|last| self.pieces.remove(last));
+            } else {
+                rows.fit();
+            }
+        }
+        self.pieces.get_or_insert_with(piece, || room.unwrap_or_else(|| Rows::with_capacity(1 << WIDTH)))
+    }
+
+    fn remove(&mut self, id: SlotId) -> Option<T> {
+        let is_last = self.pieces.last() == Some(piece(id));
+        let rows = self.pieces.get_mut(piece(id))?;
+        let row = rows.remove(id.0)?;
+        self.len -= 1;
+        match (is_last, rows.len()) {
+            (true, 0) => rows.clear(),
+            (true, _) => {}
+            (false, 0) => drop(self.pieces.remove(piece(id))),
+            (false, _) => rows.fit(),
+        }
+        Some(row)
+    }
 }
 
 impl<T> Table<T> {
@@ -49,9 +80,7 @@ impl<T> Table<T> {
             return self.near.insert(id.0, row);
         }
         let far = self.far.get_or_insert_with(|| Box::new(Far { pieces: Rows::default(), len: 0 }));
-        // Made whole: to grow it bit by bit would be to move rows of which the caches of another core have the most.
-        let rows = far.pieces.get_or_insert_with(piece(id), || Rows::with_capacity(1 << WIDTH));
-        let before = rows.insert(id.0, row);
+        let before = far.piece(piece(id)).insert(id.0, row);
         far.len += usize::from(before.is_none());
         before
     }
@@ -65,16 +94,7 @@ impl<T> Table<T> {
             }
             return Some(row);
         }
-        let far = self.far.as_mut()?;
-        let rows = far.pieces.get_mut(piece(id))?;
-        let row = rows.remove(id.0)?;
-        far.len -= 1;
-        if far.len == 0 {
-            self.far = None;
-        } else if rows.len() == 0 {
-            far.pieces.remove(piece(id));
-        }
-        Some(row)
+        self.far.as_mut()?.remove(id)
     }
 
     #[inline]
@@ -210,18 +230,48 @@ mod tests {
         assert_eq!(table.near.capacity(), 4);
     }
 
-    /// Nothing is kept of what is gone, wherever it was.
+    /// The room of each of the far pieces.
+    fn rooms(table: &Table<u64>) -> Vec<usize> {
+        let far = table.far.iter().flat_map(|far| far.pieces.upto(None));
+        far.map(|(_, rows)| rows.capacity()).collect()
+    }
+
+    fn filled(ids: std::ops::Range<u64>) -> Table<u64> {
+        let mut table = Table::default();
+        ids.for_each(|id| assert_eq!(table.insert(SlotId(id), id), None));
+        table
+    }
+
+    /// Nothing is kept of what is gone, wherever it was, but the room of the piece that is yet to be filled.
     #[test]
     fn an_empty_piece_takes_no_memory() {
-        let mut table = Table::default();
-        let ids = || (5..5 + (4 << WIDTH)).map(SlotId);
-        let pieces = |table: &Table<()>| table.far.as_ref().map(|far| far.pieces.len());
-        ids().for_each(|id| assert_eq!(table.insert(id, ()), None));
-        assert_eq!(pieces(&table), Some(4));
-        let third = 2 << WIDTH;
-        ids().filter(|id| id.0 < third).for_each(|id| assert_eq!(table.remove(id), Some(())));
-        assert_eq!((table.near.capacity(), pieces(&table)), (0, Some(3)));
-        ids().filter(|id| id.0 >= third).for_each(|id| assert_eq!(table.remove(id), Some(())));
-        assert_eq!((table.len(), pieces(&table)), (0, None));
+        const WIDE: u64 = 1 << WIDTH;
+        let mut table = filled(5..5 + 4 * WIDE);
+        assert_eq!(rooms(&table), [WIDE as usize; 4]);
+        (5..2 * WIDE).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
+        assert_eq!((table.near.capacity(), rooms(&table)), (0, vec![WIDE as usize; 3]));
+        (2 * WIDE..5 + 4 * WIDE).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
+        assert_eq!((table.len(), rooms(&table)), (0, vec![WIDE as usize]));
+        // Children who come and go one at a time have that.
+        (10 * WIDE..20 * WIDE).for_each(|id| {
+            assert_eq!(table.insert(SlotId(id), id), None);
+            assert_eq!((table.remove(SlotId(id)), rooms(&table)), (Some(id), vec![WIDE as usize]));
+        });
+    }
+
+    /// One that stays of many keeps no room for those.
+    #[test]
+    fn a_piece_of_few_rows_takes_little_memory() {
+        const WIDE: u64 = 1 << WIDTH;
+        // One of the piece that is being filled is not moved for those that go.
+        let mut table = filled(0..5 * WIDE);
+        (0..5 * WIDE)
+            .filter(|id| id % WIDE != 7)
+            .for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
+        let whole = WIDE as usize;
+        assert!(rooms(&table)[..3].iter().all(|room| *room < 4) && rooms(&table)[3] >= 4);
+        assert_eq!(table.insert(SlotId(5 * WIDE), 0), None);
+        assert!(rooms(&table)[..4].iter().all(|room| *room < 4) && rooms(&table)[4] == whole);
+        assert!(table.iter().map(|(id, _)| id.0).eq((0..5).map(|n| n * WIDE + 7).chain([5 * WIDE])));
     }
 }

@@ -618,6 +618,14 @@ async fn a_child_that_takes_the_context_of_another() {
             self.take("init", cx);
             Ok(Init::Ready)
         }
+        fn poll_ready(
+            &mut self,
+            cx: &mut Context,
+            _task: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<()> {
+            self.take("is ready", cx);
+            std::task::Poll::Ready(())
+        }
         async fn run(&mut self, cx: &mut Context) -> Result<Exit, BoxError> {
             self.take("run", cx);
             self.0.lock().unwrap().take();
@@ -646,7 +654,10 @@ async fn a_child_that_takes_the_context_of_another() {
     let _ = supervisor.start_child(takes).await.unwrap();
     tokio::time::sleep(ms(2)).await;
     supervisor.terminate_child("takes").await.unwrap();
-    assert_eq!(world.take(), ["init takes#1", "run takes#1", "slept as gives#1", "terminate takes#1"]);
+    assert_eq!(
+        world.take(),
+        ["init takes#1", "is ready takes#1", "run takes#1", "slept as gives#1", "terminate takes#1"]
+    );
     let begun = tokio::time::Instant::now();
     supervisor.terminate_child("gives").await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "nobody holds it");

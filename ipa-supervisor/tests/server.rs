@@ -1,16 +1,19 @@
-//! Mailbox servers: when the mailbox closes, and whose task a restart goes on on.
+//! Mailbox servers: when the mailbox closes, where it is published, and whose task a restart goes on on.
 
 mod stage;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ipa_supervisor::{
-    Address, BoxError, ChildSpec, DynamicSupervisor, Exit, Flow, Restart, RestartIntensity, Server,
-    ServerContext, Shutdown, Supervisor, async_trait,
+    Address, BoxError, ChildId, ChildRef, ChildSpec, Context, Directory, DynamicSupervisor, Entry, Exit,
+    Flow, Init, Published, Restart, RestartIntensity, Server, ServerContext, Shutdown, StopMode, Supervisor,
+    async_trait,
 };
 use stage::settle;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// What a server is to do.
 #[derive(Clone, Copy)]
@@ -69,6 +72,71 @@ async fn a_mailbox_closes_before_its_server_goes() {
         }
     }
     supervisor.shutdown().await.unwrap();
+}
+
+/// A server that is to finish its message on a stop has nothing to finish while it waits for one.
+#[tokio::test(start_paused = true)]
+async fn an_idle_cooperative_server_stops_at_once() {
+    let (own, open) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(Vec::new())));
+    let (spec, _address) = ChildSpec::server("w", move || Watchful { own: own.clone(), open: open.clone() });
+    let supervisor =
+        Supervisor::builder().child(spec.stop_mode(StopMode::Cooperative)).start().await.unwrap();
+    settle().await;
+    let begun = Instant::now();
+    supervisor.terminate_child("w").await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    supervisor.shutdown().await.unwrap();
+}
+
+/// A server whose `init` puts the context of another in place of its own is what it was: its address is published under its own name.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_the_context_of_another_publishes_as_itself() {
+    struct Takes(Context);
+    #[async_trait]
+    impl Server for Takes {
+        type Message = ();
+        fn init<'this, 'cx, 'init>(
+            &'this mut self,
+            cx: &'cx mut ServerContext<()>,
+        ) -> Pin<Box<dyn Future<Output = Result<Init, BoxError>> + Send + 'init>>
+        where
+            'this: 'init,
+            'cx: 'init,
+            Self: 'init,
+        {
+            **cx = self.0.clone();
+            Box::pin(std::future::ready(Ok(Init::Ready)))
+        }
+        async fn handle(&mut self, (): (), _cx: &mut ServerContext<()>) -> Result<Flow, BoxError> {
+            Ok(Flow::Continue)
+        }
+    }
+    /// Under which names anything was published.
+    #[derive(Clone, Default)]
+    struct Names(Arc<Mutex<Vec<ChildId>>>);
+    struct Name(ChildId, Names);
+    impl Directory for Names {
+        fn enter(&self, child: &ChildRef) -> Result<Arc<dyn Entry>, BoxError> {
+            Ok(Arc::new(Name(child.id.clone(), self.clone())))
+        }
+    }
+    impl Entry for Name {
+        fn publish(&self, _address: Published) {
+            self.1.0.lock().unwrap().push(self.0.clone());
+        }
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let gives = ChildSpec::task("gives", move |cx| {
+        let _ = tell.send(cx.clone());
+        async move { drop(cx.stopped().await) }
+    });
+    let names = Names::default();
+    let supervisor =
+        Supervisor::builder().directory(Arc::new(names.clone())).child(gives).start().await.unwrap();
+    let other = told.recv().await.unwrap();
+    let (takes, _address) = ChildSpec::server("takes", move || Takes(other.clone()));
+    let _ = supervisor.start_child(takes.restart(Restart::Temporary)).await.unwrap();
+    assert_eq!(*names.0.lock().unwrap(), ["takes".into()]);
 }
 
 /// A server that has waited for its first message is restarted on its own task, however soon it fails then, as it has let its worker go.

@@ -59,6 +59,20 @@ impl<T> Rows<T> {
         Some(row)
     }
 
+    /// Removes all, and keeps their room.
+    pub(super) fn clear(&mut self) {
+        self.places.clear();
+        self.len = 0;
+    }
+
+    /// Gives back what room there is for others, if that is most of it.
+    pub(super) fn fit(&mut self) {
+        if 4 * self.len <= self.places.capacity() {
+            self.places.retain(|(_, row)| row.is_some());
+            self.places.shrink_to_fit();
+        }
+    }
+
     /// The row of this number, made if it is not there.
     pub(super) fn get_or_insert_with(&mut self, id: u64, new: impl FnOnce() -> T) -> &mut T {
         let place = match self.find(id) {
