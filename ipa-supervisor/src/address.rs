@@ -32,7 +32,7 @@ use crate::sync::time::{self, Instant};
 #[serde(default, deny_unknown_fields)]
 pub struct Mailbox {
     /// How many calls and casts may be queued. Default: 1024. A mailbox that has had none allocates nothing for
-    /// them, and one that is empty again keeps a page at most. Zero takes nothing but infos; more than `u32::MAX` is `u32::MAX`.
+    /// them, and one that is empty again keeps a page at most, or two large messages' worth. Zero takes nothing but infos; more than `u32::MAX` is `u32::MAX`.
     pub capacity: usize,
     /// What happens to a call or cast that finds it full. Default: it waits.
     pub when_full: WhenFull,

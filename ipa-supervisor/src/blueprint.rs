@@ -14,7 +14,7 @@ use crate::ports::{Directory, Observer};
 use crate::seat::Owner;
 use crate::spec::ChildSpec;
 use crate::sync::{oneshot, task, time};
-use crate::table::Table;
+use crate::table::{Table, WIDE};
 
 /// What a builder fills in, in a box: it is handed on by each of its methods.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Blueprint {
         self.options.seed = random;
         // Where a place is all that tells one child from another, it is no child's of another supervisor, or of an earlier run of this one, so
         // that a reference to one of those finds nobody. Of 52 bits, as what reads JSON may take numbers for floating-point ones.
-        let first = if self.dynamic { random >> 12 } else { 0 };
+        let first = if self.dynamic { (random >> 12) / WIDE * WIDE } else { 0 };
         let defaults = self.defaults.get();
         let mut slots = Table::with_capacity(self.children.len());
         let initial = self.children.into_iter().enumerate().map(|(n, spec)| {
@@ -89,4 +89,26 @@ async fn root(mut driver: Driver, ready: oneshot::Sender<Result<(), StartError>>
     // A starter that has gone away has dropped the last strong handle: the loop will hear of that.
     let _ = ready.send(up);
     driver.run().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamic::DynamicSupervisor;
+
+    /// The first children of a dynamic supervisor are one piece of its tables, and no children of another.
+    #[tokio::test]
+    async fn the_places_of_a_dynamic_supervisor_begin_a_piece() {
+        let mut first = Vec::new();
+        for _ in 0..20 {
+            let supervisor = DynamicSupervisor::builder().start().await.unwrap();
+            let child = ChildSpec::task("a", |_cx| std::future::pending::<()>());
+            let child = supervisor.start_child(child).await.unwrap().child().unwrap();
+            assert_eq!(child.slot.0 % WIDE, 0);
+            first.push(child.slot);
+        }
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), 20);
+    }
 }

@@ -1,4 +1,4 @@
-//! The trait that every child implements: three calls, on a task of the child's own.
+//! The trait that every child implements: three calls, on a task of the child's own, and what it waits for between them.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

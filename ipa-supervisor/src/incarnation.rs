@@ -255,11 +255,10 @@ impl Body {
             control.set_waits_first();
         }
         match ended {
-            Either::Done(Ok(())) => Ok(control.manner.steps_back() && !has_waited),
             Either::Done(Err(reason)) => Err(Either::Done(Err(reason))),
             Either::Stopped(cause) if self.stop_of_run().is_some() => Err(Either::Stopped(cause)),
-            // It sees to the stop by itself, in its `run`.
-            Either::Stopped(_) => Ok(false),
+            // If it is stopped, it sees to that by itself, in its `run`.
+            Either::Done(Ok(())) | Either::Stopped(_) => Ok(control.manner.steps_back() && !has_waited),
         }
     }
 

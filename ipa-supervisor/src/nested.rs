@@ -1,7 +1,8 @@
 //! A supervisor as a child of another.
 //!
-//! It runs on its child's task, not on one of its own: its loop is polled by `init` until its children are up, and by `run` from
-//! then on. It asks to be told of a stop in both, so that what it has started is stopped in order.
+//! It runs on its child's task, not on one of its own: its loop is polled by `init` until its children are up, then by
+//! `poll_ready`, and by `run` from a stop on, or from its end. It asks to be told of a stop in all, so that what it has started is stopped in
+//! order.
 
 use std::fmt;
 use std::future::poll_fn;

@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use async_trait::async_trait;
@@ -212,7 +213,10 @@ impl<S: Server> Child for Served<S> {
         let own = self.cx.insert(ServerContext { reader, context: cx.clone() });
         let ready = self.server.init(own).await?;
         if ready == Init::Ready {
-            // Not by its own, in whose place `init` may have put that of another.
+            if !Arc::ptr_eq(own.control(), cx.control()) {
+                // It has put that of another in its place.
+                own.context = cx.clone();
+            }
             own.reader.open(cx.control().manner.steps_back());
             if let Some(entry) = cx.control().entry() {
                 entry.publish(own.reader.published());

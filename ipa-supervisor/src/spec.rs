@@ -212,8 +212,8 @@ impl ChildSpec {
     /// checked.
     ///
     /// A child says that it is alive with [`Context::working`] and [`Context::waiting`]; waiting is never silence. From the moment
-    /// it is up until its `run` is over it is taken to be working, unless it says that it waits: so this is for children that do
-    /// report. The kill skips `terminate`. Reporting often is cheap: there is one message on its way at most. A mailbox [`Server`](crate::Server) says so by itself: it works while it handles a
+    /// it is up until its `run` is over it is taken to be working, in [`poll_ready`](Child::poll_ready) as well, unless it says that it waits: so
+    /// this is for children that do report. The kill skips `terminate`. Reporting often is cheap: there is one message on its way at most. A mailbox [`Server`](crate::Server) says so by itself: it works while it handles a
     /// message, and waits in between; within a message that takes long, it is up to it.
     pub fn max_silence(mut self, silence: Duration) -> Self {
         self.settings.change(|settings| settings.max_silence = Some(silence));

@@ -1,7 +1,7 @@
 //! Rows by slot id, in order: for ids that rise, as a supervisor's do.
 //!
-//! The trick: rows lie side by side, in pieces that are so many ids [wide](WIDTH). A supervisor of four children has one piece, of four
-//! rows; one of a hundred thousand moves no more than a piece of them at once, whoever comes and goes.
+//! The trick: rows lie side by side, in pieces that are so many ids [wide](WIDE). A supervisor of four children, whose ids begin where a piece
+//! does, has one piece, of four rows; one of a hundred thousand moves no more than a piece of them at once, whoever comes and goes.
 
 mod rows;
 
@@ -9,7 +9,9 @@ use crate::machine::SlotId;
 
 use rows::Rows;
 
-/// How many ids a piece is wide, as a power of two.
+/// How many ids a piece is wide. The first id of a table is best a multiple of it.
+pub(crate) const WIDE: u64 = 1 << WIDTH;
+
 const WIDTH: u32 = if cfg!(test) { 4 } else { 5 };
 
 /// The piece that a row belongs to: its id without the lower bits.
@@ -46,13 +48,13 @@ impl<T> Far<T> {
                 rows.fit();
             }
         }
-        self.pieces.get_or_insert_with(piece, || room.unwrap_or_else(|| Rows::with_capacity(1 << WIDTH)))
+        self.pieces.get_or_insert_with(piece, || room.unwrap_or_else(|| Rows::with_capacity(WIDE as usize)))
     }
 
     fn remove(&mut self, id: SlotId) -> Option<T> {
         let is_last = self.pieces.last() == Some(piece(id));
         let rows = self.pieces.get_mut(piece(id))?;
-        let row = rows.remove(id.0)?;
+        let row = if is_last { rows.take(id.0)? } else { rows.remove(id.0)? };
         self.len -= 1;
         match (is_last, rows.len()) {
             (true, 0) => rows.clear(),
@@ -67,7 +69,7 @@ impl<T> Far<T> {
 impl<T> Table<T> {
     /// With room for so many in the first piece.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { near: Rows::with_capacity(capacity.min(1 << WIDTH)), far: None }
+        Self { near: Rows::with_capacity(capacity.min(WIDE as usize)), far: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -89,8 +91,7 @@ impl<T> Table<T> {
         if self.is_near(id) {
             let row = self.near.remove(id.0)?;
             if self.near.len() == 0 {
-                // With the places of those that are gone.
-                self.near = Rows::default();
+                self.near.empty();
             }
             return Some(row);
         }
@@ -215,7 +216,7 @@ mod tests {
                 assert!(table.values_mut().eq(map.values_mut()));
             }
         }
-        assert!(most > 20 << WIDTH && emptied > 10, "{most} {emptied}");
+        assert!(most > 20 * WIDE as usize && emptied > 10, "{most} {emptied}");
         assert!(table.into_values().eq(map.into_values()));
     }
 
@@ -224,10 +225,15 @@ mod tests {
     fn a_few_rows_are_one_piece() {
         let mut table = Table::with_capacity(4);
         // Wherever it begins.
-        let first = 100 << WIDTH;
+        let first = 100 * WIDE;
         (first..first + 4).for_each(|id| assert_eq!(table.insert(SlotId(id), ()), None));
         assert!(table.far.is_none());
         assert_eq!(table.near.capacity(), 4);
+        // Of which those who come after them make use.
+        (first..first + 4).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(())));
+        assert_eq!((table.len(), table.near.capacity()), (0, 4));
+        assert_eq!(table.insert(SlotId(first + 9 * WIDE), ()), None);
+        assert!(table.far.is_none());
     }
 
     /// The room of each of the far pieces.
@@ -245,12 +251,11 @@ mod tests {
     /// Nothing is kept of what is gone, wherever it was, but the room of the piece that is yet to be filled.
     #[test]
     fn an_empty_piece_takes_no_memory() {
-        const WIDE: u64 = 1 << WIDTH;
-        let mut table = filled(5..5 + 4 * WIDE);
+        let mut table = filled(5..5 * WIDE);
         assert_eq!(rooms(&table), [WIDE as usize; 4]);
         (5..2 * WIDE).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
         assert_eq!((table.near.capacity(), rooms(&table)), (0, vec![WIDE as usize; 3]));
-        (2 * WIDE..5 + 4 * WIDE).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
+        (2 * WIDE..5 * WIDE).for_each(|id| assert_eq!(table.remove(SlotId(id)), Some(id)));
         assert_eq!((table.len(), rooms(&table)), (0, vec![WIDE as usize]));
         // Children who come and go one at a time have that.
         (10 * WIDE..20 * WIDE).for_each(|id| {
@@ -262,7 +267,6 @@ mod tests {
     /// One that stays of many keeps no room for those.
     #[test]
     fn a_piece_of_few_rows_takes_little_memory() {
-        const WIDE: u64 = 1 << WIDTH;
         // One of the piece that is being filled is not moved for those that go.
         let mut table = filled(0..5 * WIDE);
         (0..5 * WIDE)

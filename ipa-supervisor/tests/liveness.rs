@@ -257,6 +257,39 @@ async fn a_child_that_blocks_at_once_again_holds_up_nobody() {
     supervisor.shutdown().await.unwrap();
 }
 
+/// RT-01 nor does one that is to see to a stop by itself, is stopped as soon as it is up, and blocks before it looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_stopped_at_once_and_blocks_holds_up_nobody() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let handle = Arc::new(std::sync::OnceLock::<ipa_supervisor::SupervisorRef>::new());
+    let stop = {
+        let handle = handle.clone();
+        move |note: &Note| {
+            if let (Note::Started(_), Some(handle)) = (note, handle.get()) {
+                handle.request_shutdown(Cause::Requested(None));
+            }
+        }
+    };
+    let supervisor = Supervisor::builder().observer(Arc::new(stop)).start().await.unwrap();
+    handle.set(supervisor.downgrade()).unwrap();
+    let blocks = ChildSpec::task("b", move |cx| {
+        let released = released.clone();
+        async move {
+            assert!(cx.is_stopped());
+            let _ = released.lock().unwrap().recv();
+        }
+    });
+    let blocks = blocks.stop_mode(StopMode::Cooperative);
+    let start = supervisor.downgrade();
+    let started = tokio::spawn(async move { start.start_child(blocks).await.map(|started| started.child()) });
+    // By a worker that blocks it would never be.
+    let started = tokio::time::timeout(Duration::from_secs(20), started).await;
+    drop(release);
+    assert!(started.unwrap().unwrap().unwrap().is_some());
+    supervisor.wait().await;
+}
+
 /// RT-01 nor does a server that finds a message as soon as it runs, and blocks on it: it holds up neither its start nor, restarted again
 /// and again, its supervisor; not either if it has awaited further messages before it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,8 +135,13 @@ async fn a_server_that_takes_the_context_of_another_publishes_as_itself() {
         Supervisor::builder().directory(Arc::new(names.clone())).child(gives).start().await.unwrap();
     let other = told.recv().await.unwrap();
     let (takes, _address) = ChildSpec::server("takes", move || Takes(other.clone()));
-    let _ = supervisor.start_child(takes.restart(Restart::Temporary)).await.unwrap();
+    let _ = supervisor.start_child(takes.stop_mode(StopMode::Cooperative)).await.unwrap();
     assert_eq!(*names.0.lock().unwrap(), ["takes".into()]);
+    // And it is stopped as what it is.
+    settle().await;
+    let begun = Instant::now();
+    supervisor.terminate_child("takes").await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 /// A server that has waited for its first message is restarted on its own task, however soon it fails then, as it has let its worker go.

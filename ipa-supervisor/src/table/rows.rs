@@ -8,6 +8,9 @@ use std::ops::Range;
 /// Fewer places than this are not worth a sweep.
 const SWEEP: usize = 16;
 
+/// The room that a first row makes by itself.
+const SMALL: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct Rows<T> {
     places: Vec<(u64, Option<T>)>,
@@ -48,10 +51,16 @@ impl<T> Rows<T> {
         before
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<T> {
+    /// Removes a row, and leaves its place as it is.
+    pub(super) fn take(&mut self, id: u64) -> Option<T> {
         let place = self.find(id).ok()?;
         let row = self.places[place].1.take()?;
         self.len -= 1;
+        Some(row)
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<T> {
+        let row = self.take(id)?;
         if self.places.len() >= SWEEP && self.len < self.places.len() / 2 {
             self.places.retain(|(_, row)| row.is_some());
             self.places.shrink_to(2 * self.len);
@@ -63,6 +72,14 @@ impl<T> Rows<T> {
     pub(super) fn clear(&mut self) {
         self.places.clear();
         self.len = 0;
+    }
+
+    /// Removes all, and keeps their room if it is that of a few.
+    pub(super) fn empty(&mut self) {
+        self.clear();
+        if self.places.capacity() > SMALL {
+            self.places = Vec::new();
+        }
     }
 
     /// Gives back what room there is for others, if that is most of it.
