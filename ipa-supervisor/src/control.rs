@@ -196,7 +196,8 @@ impl Control {
         };
         left.goes();
         drop(guards);
-        let ended = (self.child.slot, self.child.incarnation);
+        let ChildRef { slot, incarnation, .. } = self.child;
+        let ended = seat::Ended { slot, incarnation, by_itself: !self.stop.is_made() };
         let next = seat::report(&self.port, self.end(), Some(ended));
         drop(parent);
         next

@@ -23,6 +23,7 @@ use crate::message::{COMMANDS, Message, Port, Reply, Request, StartChild};
 use crate::policy::{Kept, Policy, Restart};
 use crate::ports::Observer;
 use crate::reason::{Cause, ExitReason};
+use crate::seat;
 use crate::spec::Factory;
 use crate::stop_request::StopRequest;
 use crate::sync::{
@@ -256,8 +257,8 @@ impl Driver {
     }
 
     /// The loop is run on a task that is not the supervisor's; that of this incarnation, if it has ended.
-    pub(crate) fn at_hand(&mut self, ended: Option<(SlotId, Incarnation)>) {
-        self.at_hand = ended.map_or(AtHand::Nobody, |(slot, incarnation)| AtHand::Ended(slot, incarnation));
+    pub(crate) fn at_hand(&mut self, ended: Option<&seat::Ended>) {
+        self.at_hand = ended.map_or(AtHand::Nobody, |ended| AtHand::Ended(ended.slot, ended.incarnation));
     }
 
     /// What that task is to go on as.
