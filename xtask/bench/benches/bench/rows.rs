@@ -12,6 +12,9 @@ macro_rules! contender {
     (Ours, $measure:expr) => {
         shown("ours", || Ok($measure))
     };
+    (OurSupervisor, $measure:expr) => {
+        shown("ours-supervisor", || Ok($measure))
+    };
     (Bare, $measure:expr) => {
         shown("bare", || Ok($measure))
     };
@@ -68,7 +71,7 @@ pub const RUNS: &[Run] = &[
         name: "pods",
         group: "pods",
         contenders: contenders!(
-            pods::life: Ours Bare Ractor RactorSupervisor Kameo TaskSupervisor TaskSupervisorInOrder Actix; shown("elixir", elixir::pods)
+            pods::life: Ours OurSupervisor Bare Ractor RactorSupervisor Kameo TaskSupervisor TaskSupervisorInOrder Actix; shown("elixir", elixir::pods)
         ),
         rows: &[
             row(

@@ -20,7 +20,7 @@ use crate::tool::{block_on, each, name, resident, some};
 pub use actix::{Actix, arbiters};
 pub use bare::Bare;
 pub use kameo::Kameo;
-pub use ours::Ours;
+pub use ours::{OurSupervisor, Ours};
 pub use ractor::Ractor;
 pub use ractor_supervisor::RactorSupervisor;
 pub use task_supervisor::{TaskSupervisor, TaskSupervisorInOrder};
