@@ -73,7 +73,7 @@ pub use self::error::{
 pub use self::event::{PodEvent, PodEvents, PodEventsError};
 pub use self::handle::PodSupervisorRef;
 pub use self::pod::{PodInfo, PodRef, PodSnapshot, PodStatus};
-pub use self::registry::{ChildEntry, PodRegistry};
+pub use self::registry::{ChildEntry, ChildRegistry, PodRegistry};
 pub use self::scope::{LookupError, PodScope};
 pub use self::spec::{PodFactory, PodSpec};
 pub use self::stats::PodStats;

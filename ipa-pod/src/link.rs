@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
-use ipa_registry::Registration;
-use ipa_supervisor::{BoxError, ChildId, ChildRef, Directory, Entry, Note, Observer, Published};
+use ipa_registry::{HasPart, Part, PartRegistration};
+use ipa_supervisor::{BoxError, ChildRef, Directory, Entry, Note, Observer, Published};
 
 use crate::host::Host;
 use crate::pod::PodRef;
-use crate::registry::ChildEntry;
+use crate::registry::{ChildEntry, ChildKey, Names};
 use crate::shared::Shared;
-use crate::task::TaskId;
 
 /// One for each pod, as its supervisor's directory and observer. It keeps nothing alive, as whoever has the pod has its supervisor, which has
 /// this. Both are there as long as anything of the pod is: the pod's lease holds them.
@@ -37,12 +36,11 @@ impl Directory for Link {
         let &ChildRef { slot, incarnation, .. } = child;
         let entry = ChildEntry { slot, incarnation, published: None };
         // Taken only by an incarnation that is not over, of which there is none: the supervisor starts one when the last has ended.
-        let registration = pod
-            .registry
-            .children()
-            .register(key, entry)
-            .map_err(|_| format!("child `{}` of task `{}` is registered already", child.id, pod.task))?;
-        Ok(Arc::new(Entered { registration, pod }))
+        let registration = Part::register(Siblings(pod), key, entry).map_err(|refused| {
+            let (task, child) = refused.key;
+            format!("child `{child}` of task `{task}` is registered already")
+        })?;
+        Ok(Arc::new(Entered(registration)))
     }
 }
 
@@ -64,15 +62,24 @@ impl Observer for Link {
     }
 }
 
-struct Entered {
-    registration: Registration<(TaskId, ChildId), ChildEntry>,
-    pod: Arc<Shared>,
+/// The pod whose children's names a registration is among.
+struct Siblings(Arc<Shared>);
+
+impl HasPart for Siblings {
+    type Key = ChildKey;
+    type Value = ChildEntry;
+
+    fn part(&self) -> &Names {
+        &self.0.names
+    }
 }
+
+struct Entered(PartRegistration<Siblings>);
 
 impl Entry for Entered {
     fn publish(&self, address: Published) {
-        let entry = self.registration.value();
-        self.registration.update(ChildEntry { published: Some(address), ..entry });
-        self.pod.changed.notify_waiters();
+        let entry = self.0.value();
+        self.0.update(ChildEntry { published: Some(address), ..entry });
+        self.0.owner().0.changed.notify_waiters();
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::activity::Activity;
 use crate::host::{KeyHold, Succession};
 use crate::pod::PodStatus;
-use crate::registry::PodRegistry;
+use crate::registry::{Names, PodRegistry};
 use crate::spec::PodFactory;
 use crate::task::TaskId;
 
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: SystemTime,
     pub(crate) restarts: AtomicU64,
     pub(crate) registry: PodRegistry,
+    /// Its children's.
+    pub(crate) names: Names,
     /// What it is made with, and its successor; until it has ended, as handles are to keep nothing alive, and a factory captures what it likes.
     pub(crate) factory: Mutex<Option<Arc<dyn PodFactory>>>,
     /// The supervisor that the pod is; `None` if it ended before it came to one.
@@ -84,6 +86,7 @@ impl Shared {
             created: Instant::now(),
             started_at: SystemTime::now(),
             restarts: AtomicU64::new(0),
+            names: registry.children().names(),
             registry,
             factory: Mutex::new(Some(factory)),
             supervisor: OnceLock::new(),

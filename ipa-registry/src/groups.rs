@@ -6,7 +6,7 @@ use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
 use crate::{
     membership::Membership,
-    shard::hash_of,
+    shard::{self, hash_of},
     shards::Shards,
     slot::{Group, Slot},
     subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription},
@@ -103,7 +103,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Groups<K, V> {
     /// whoever joins twice is in the group twice, with equal values or not, and leaves twice.
     pub fn join(&self, key: K, value: V) -> Membership<K, V> {
         let hash = hash_of(&key);
-        self.shards.shard(hash).join(hash, key, value)
+        let home = Arc::clone(self.shards.shard(hash));
+        Membership { guard: shard::join(home, hash, key, value) }
     }
 
     /// Clones of the values of the group's members, in the order in which they joined: empty if there is no such group.

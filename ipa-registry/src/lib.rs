@@ -140,6 +140,12 @@
 //! assert_eq!(known, HashMap::from([("a", vec![2, 1])]));
 //! ```
 //!
+//! # Parts
+//!
+//! Where keys come in families, and whoever looks for one knows the family's head, as a child of a pod is looked for by its pod, the entries of a
+//! family need not be scattered over a table of all: [`Parts`] are a registry of which each family keeps a [`Part`] of its own, beside what it
+//! has anyway. Count and events are of the whole; what stands under a key is asked of the part.
+//!
 //! # Compared with Elixir's `Registry`
 //!
 //! | | Elixir | here |
@@ -188,11 +194,13 @@
 //! The hash function is `rustc-hash`: fast, and not hardened against keys that somebody chose so that they collide. If
 //! strangers may choose keys, register under a number or a keyed digest of theirs.
 
+mod buckets;
 mod error;
 mod groups;
 mod guard;
 mod hub;
 mod membership;
+mod part;
 mod registration;
 mod registry;
 #[cfg(doctest)]
@@ -207,6 +215,7 @@ pub use error::{AlreadyRegistered, RecvError, TryRecvError};
 pub use groups::Groups;
 pub use hub::Event;
 pub use membership::Membership;
+pub use part::{HasPart, Part, PartRegistration, Parts};
 pub use registration::Registration;
 pub use registry::Registry;
 pub use subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{guard::Guard, slot::Group};
+use crate::{guard::Guard, shards::SharedShard, slot::Group};
 
 /// One membership in a group: while this value lives, its value is among the group's; its `Drop` leaves.
 ///
@@ -37,7 +37,7 @@ use crate::{guard::Guard, slot::Group};
 /// If the value's own `Drop` panics, dropping the membership does, after the member is out.
 #[must_use = "the member leaves its group when the membership is dropped"]
 pub struct Membership<K, V> {
-    pub(crate) guard: Guard<K, V, Group<K, V>>,
+    pub(crate) guard: Guard<SharedShard<K, V, Group<K, V>>>,
 }
 
 impl<K: Clone, V> Membership<K, V> {

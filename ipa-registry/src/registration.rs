@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{guard::Guard, slot::Single};
+use crate::{guard::Guard, shards::SharedShard, slot::Single};
 
 /// The ownership of one entry: while this value lives, the key is taken; its `Drop` frees it.
 ///
@@ -34,7 +34,7 @@ use crate::{guard::Guard, slot::Single};
 /// If the value's own `Drop` panics, dropping the registration does, after the entry is gone.
 #[must_use = "the entry is unregistered when the registration is dropped"]
 pub struct Registration<K, V> {
-    pub(crate) guard: Guard<K, V, Single<K, V>>,
+    pub(crate) guard: Guard<SharedShard<K, V, Single<K, V>>>,
 }
 
 impl<K: Clone, V> Registration<K, V> {

@@ -7,7 +7,7 @@ use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 use crate::{
     error::AlreadyRegistered,
     registration::Registration,
-    shard::hash_of,
+    shard::{self, hash_of},
     shards::Shards,
     slot::Single,
     subscription::{DEFAULT_SUBSCRIPTION_CAPACITY, Subscription},
@@ -114,7 +114,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Registry<K, V> {
     /// beside a clone of the value that stands. The standing entry is unchanged, and there is no event.
     pub fn register(&self, key: K, value: V) -> Result<Registration<K, V>, AlreadyRegistered<K, V>> {
         let hash = hash_of(&key);
-        self.shards.shard(hash).register(hash, key, value)
+        let home = Arc::clone(self.shards.shard(hash));
+        shard::register(home, hash, key, value).map(|guard| Registration { guard })
     }
 
     /// A clone of the value under the key, or `None`.

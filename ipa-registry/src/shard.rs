@@ -3,7 +3,7 @@
 //!
 //! The trick: a key is hashed once, before the lock is taken, and its hash is kept in the table. So neither a resize nor
 //! a removal calls the key's `Hash`, and a removal needs no key at all: the entry's id tells it from all others under
-//! the same key, later ones too. That is why the table is hashbrown's `HashTable`, which takes hashes instead of computing
+//! the same key, later ones too. That is why a large table is hashbrown's `HashTable`, which takes hashes instead of computing
 //! them.
 //!
 //! Whatever is dropped is moved out of the table first and dropped after the lock is released.
@@ -15,15 +15,13 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use hashbrown::{HashTable, hash_table};
 use rustc_hash::FxBuildHasher;
 
 use crate::{
+    buckets::Buckets,
     error::AlreadyRegistered,
-    guard::Guard,
-    hub::{Event, Hub},
-    membership::Membership,
-    registration::Registration,
+    guard::{Guard, Home},
+    hub::{Delivery, Event, Hub},
     slot::{Bucket, Entry, Group, Single, Slot},
     sync::{AtomicUsize, RwLock, RwLockWriteGuard},
 };
@@ -49,27 +47,15 @@ pub(crate) fn shard_of(hash: u64) -> usize {
     (hash.wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - SHARDS.ilog2())) as usize
 }
 
-/// A lock over a table. It has cache lines of its own, so that the locks of two shards do not slow each other down.
-#[repr(align(64))]
+/// A lock over a table.
 pub(crate) struct Shard<K, V, S> {
     table: RwLock<Table<S>>,
     common: Arc<Common<K, V>>,
 }
 
 struct Table<S> {
-    buckets: HashTable<Bucket<S>>,
+    buckets: Buckets<S>,
     next_id: u64,
-}
-
-impl<S> Table<S> {
-    /// The place of a key, taken or free.
-    fn place<K: Eq, V>(&mut self, hash: u64, key: &K) -> hash_table::Entry<'_, Bucket<S>>
-    where
-        S: Slot<K, V>,
-    {
-        let same_key = |bucket: &Bucket<S>| bucket.hash == hash && bucket.slot.key() == key;
-        self.buckets.entry(hash, same_key, |bucket| bucket.hash)
-    }
 }
 
 /// What the shards of a registry share, on separate cache lines: the count changes often, the hub seldom.
@@ -99,7 +85,7 @@ impl<K, V> Common<K, V> {
 
 impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
     pub(crate) fn new(common: Arc<Common<K, V>>) -> Self {
-        let table = Table { buckets: HashTable::new(), next_id: 0 };
+        let table = Table { buckets: Buckets::new(), next_id: 0 };
         Self { table: RwLock::new(table), common }
     }
 
@@ -118,24 +104,22 @@ impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
     /// Appends what `copy` takes from what stands under each key.
     pub(crate) fn copy_keys_into<T>(&self, copies: &mut Vec<T>, copy: impl Fn(&K) -> T) {
         let table = self.table.read();
-        copies.extend(table.buckets.iter().map(|bucket| copy(bucket.slot.key())));
+        copies.reserve(table.buckets.len());
+        table.buckets.each(|bucket| copies.push(copy(bucket.slot.key())));
     }
 
     /// Appends what `copy` takes from each entry; those of one key follow each other, in the order in which they came.
     pub(crate) fn copy_into<T>(&self, copies: &mut Vec<T>, copy: impl Fn(&Entry<K, V>) -> T) {
         let table = self.table.read();
         copies.reserve(table.buckets.len());
-        copies.extend(table.buckets.iter().flat_map(|bucket| bucket.slot.entries()).map(copy));
+        table.buckets.each(|bucket| copies.extend(bucket.slot.entries().map(&copy)));
     }
 
     /// Takes the entry with this id out, queues the event, and then, without the lock, drops what the entry held.
     pub(crate) fn unregister(&self, hash: u64, id: u64) {
         let mut table = self.table.write();
         // By id: should the entry be gone, what stands under its key is somebody else's.
-        let bucket = table.buckets.find_entry(hash, |bucket| bucket.slot.get(id).is_some());
-        let Some(Entry { key, value }) = bucket.ok().and_then(|bucket| S::take(bucket, id)) else {
-            return;
-        };
+        let Some(Entry { key, value }) = S::take(&mut table.buckets, hash, id) else { return };
         self.common.count.0.fetch_sub(1, Ordering::Relaxed);
         if self.common.hub.is_active() {
             let delivery = self.common.hub.queue(Event::Unregistered { key, value });
@@ -147,26 +131,18 @@ impl<K, V, S: Slot<K, V>> Shard<K, V, S> {
         }
     }
 
-    /// The last part of putting an entry in: its id is used up, it is counted, its event is queued; then, without the
-    /// lock, it gets its guard, and the event is delivered.
+    /// The last part of putting an entry in: its id is used up, it is counted, its event is queued, and the lock is released. To be
+    /// [guarded](Guard::of) then.
     #[inline]
     fn registered(
-        self: &Arc<Self>,
+        &self,
         mut table: RwLockWriteGuard<'_, Table<S>>,
         event: Option<Event<K, V>>,
-        hash: u64,
-    ) -> Guard<K, V, S> {
+    ) -> (u64, Option<Delivery<K, V>>) {
         let id = table.next_id;
         table.next_id += 1;
         self.common.count.0.fetch_add(1, Ordering::Relaxed);
-        let delivery = event.map(|event| self.common.hub.queue(event));
-        drop(table);
-        // The guard first: should a waker or an event's drop panic, the guard takes the entry out.
-        let guard = Guard { shard: Arc::clone(self), hash, id };
-        if let Some(delivery) = delivery {
-            delivery.finish();
-        }
-        guard
+        (id, event.map(|event| self.common.hub.queue(event)))
     }
 
     /// What `read` takes from the entry with this id, for its guard.
@@ -226,41 +202,57 @@ impl<K: Clone, V: Clone, S: Slot<K, V>> Shard<K, V, S> {
     }
 }
 
-impl<K: Eq + Clone, V: Clone> Shard<K, V, Single<K, V>> {
-    /// Puts an entry under the key, if there is none.
-    pub(crate) fn register(
-        self: &Arc<Self>,
-        hash: u64,
-        key: K,
-        value: V,
-    ) -> Result<Registration<K, V>, AlreadyRegistered<K, V>> {
-        let mut table = self.table.write();
-        let id = table.next_id;
-        let vacant = match table.place(hash, &key) {
-            hash_table::Entry::Vacant(vacant) => vacant,
-            hash_table::Entry::Occupied(occupied) => {
-                let standing = occupied.get().slot.entry.value.clone();
-                drop(table);
-                return Err(AlreadyRegistered { key, refused: value, standing });
-            }
-        };
-        let event = self.registering(&key, &value);
-        vacant.insert(Bucket { hash, slot: Single { id, entry: Entry { key, value } } });
-        Ok(Registration { guard: self.registered(table, event, hash) })
-    }
+/// Puts an entry under the key, if there is none, in the shard that `home` has.
+pub(crate) fn register<K, V, H>(
+    home: H,
+    hash: u64,
+    key: K,
+    value: V,
+) -> Result<Guard<H>, AlreadyRegistered<K, V>>
+where
+    K: Eq + Clone,
+    V: Clone,
+    H: Home<Key = K, Value = V, Slot = Single<K, V>>,
+{
+    let shard = home.shard();
+    let mut table = shard.table.write();
+    let id = table.next_id;
+    let free = match table.buckets.place(hash, |bucket| bucket.slot.entry.key == key) {
+        Err(free) => free,
+        Ok(bucket) => {
+            let standing = bucket.slot.entry.value.clone();
+            drop(table);
+            return Err(AlreadyRegistered { key, refused: value, standing });
+        }
+    };
+    let event = shard.registering(&key, &value);
+    free.insert(Bucket { hash, slot: Single { id, entry: Entry { key, value } } });
+    let (id, delivery) = shard.registered(table, event);
+    Ok(Guard::of(home, hash, id, delivery))
 }
 
-impl<K: Eq + Clone, V: Clone> Shard<K, V, Group<K, V>> {
-    /// Puts an entry under the key, after those that are there.
-    pub(crate) fn join(self: &Arc<Self>, hash: u64, key: K, value: V) -> Membership<K, V> {
-        let mut table = self.table.write();
-        let id = table.next_id;
-        let place = table.place(hash, &key);
-        let event = self.registering(&key, &value);
-        let mut bucket = place.or_insert_with(|| Bucket { hash, slot: Group::new() });
-        bucket.get_mut().slot.add(id, Entry { key, value });
-        Membership { guard: self.registered(table, event, hash) }
+/// Puts an entry under the key, after those that are there, in the shard that `home` has.
+pub(crate) fn join<K, V, H>(home: H, hash: u64, key: K, value: V) -> Guard<H>
+where
+    K: Eq + Clone,
+    V: Clone,
+    H: Home<Key = K, Value = V, Slot = Group<K, V>>,
+{
+    let shard = home.shard();
+    let mut table = shard.table.write();
+    let id = table.next_id;
+    let place = table.buckets.place(hash, |bucket| *bucket.slot.key() == key);
+    let event = shard.registering(&key, &value);
+    match place {
+        Ok(bucket) => bucket.slot.add(id, Entry { key, value }),
+        Err(free) => {
+            let mut slot = Group::new();
+            slot.add(id, Entry { key, value });
+            free.insert(Bucket { hash, slot });
+        }
     }
+    let (id, delivery) = shard.registered(table, event);
+    Guard::of(home, hash, id, delivery)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, iter};
 
-use hashbrown::hash_table::OccupiedEntry;
+use crate::buckets::Buckets;
 
 /// A key and its value, as somebody registered them.
 pub(crate) struct Entry<K, V> {
@@ -34,8 +34,8 @@ pub(crate) trait Slot<K, V>: Sized {
 
     fn get_mut(&mut self, id: u64) -> Option<&mut Entry<K, V>>;
 
-    /// Takes the entry with this id out, and with the last one the bucket.
-    fn take(bucket: OccupiedEntry<'_, Bucket<Self>>, id: u64) -> Option<Entry<K, V>>;
+    /// Takes the entry with this id out, and with the last one of its key the bucket.
+    fn take(buckets: &mut Buckets<Self>, hash: u64, id: u64) -> Option<Entry<K, V>>;
 }
 
 /// The one entry of a unique key.
@@ -70,8 +70,8 @@ impl<K, V> Slot<K, V> for Single<K, V> {
     }
 
     #[inline]
-    fn take(bucket: OccupiedEntry<'_, Bucket<Self>>, id: u64) -> Option<Entry<K, V>> {
-        (bucket.get().slot.id == id).then(|| bucket.remove().0.slot.entry)
+    fn take(buckets: &mut Buckets<Self>, hash: u64, id: u64) -> Option<Entry<K, V>> {
+        buckets.remove(hash, |bucket| bucket.slot.id == id).map(|bucket| bucket.slot.entry)
     }
 }
 
@@ -117,12 +117,12 @@ impl<K, V> Slot<K, V> for Group<K, V> {
         self.0.get_mut(&id)
     }
 
-    fn take(mut bucket: OccupiedEntry<'_, Bucket<Self>>, id: u64) -> Option<Entry<K, V>> {
-        let members = &mut bucket.get_mut().slot.0;
-        let entry = members.remove(&id);
-        if members.is_empty() {
-            bucket.remove();
+    fn take(buckets: &mut Buckets<Self>, hash: u64, id: u64) -> Option<Entry<K, V>> {
+        let is_in = |bucket: &Bucket<Self>| bucket.slot.0.contains_key(&id);
+        let members = &mut buckets.find_mut(hash, is_in)?.slot.0;
+        if members.len() > 1 {
+            return members.remove(&id);
         }
-        entry
+        buckets.remove(hash, is_in)?.slot.0.remove(&id)
     }
 }

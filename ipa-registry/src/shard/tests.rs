@@ -8,6 +8,16 @@ use std::{
 use super::*;
 use crate::subscription::Subscription;
 
+impl<K, V, S: Slot<K, V>> Home for Arc<Shard<K, V, S>> {
+    type Key = K;
+    type Value = V;
+    type Slot = S;
+
+    fn shard(&self) -> &Shard<K, V, S> {
+        self
+    }
+}
+
 fn fullest(keys: impl Iterator<Item = u64>) -> (usize, usize) {
     let mut shards = [0; SHARDS];
     let mut total = 0;
@@ -57,11 +67,11 @@ fn a_shard_does_not_correlate_with_its_tables_bits() {
 fn an_entry_is_removed_by_its_id_and_not_by_its_key() {
     let shard = Arc::new(Shard::new(Arc::new(Common::new())));
     let hash = hash_of("a");
-    let first = shard.register(hash, "a", 1).unwrap();
-    let first_id = first.guard.id;
+    let first = register(shard.clone(), hash, "a", 1).unwrap();
+    let first_id = first.id;
     drop(first);
-    let second = shard.register(hash, "a", 2).unwrap();
-    assert_ne!(second.guard.id, first_id);
+    let second = register(shard.clone(), hash, "a", 2).unwrap();
+    assert_ne!(second.id, first_id);
 
     shard.unregister(hash, first_id);
     assert_eq!(second.value(), 2);
@@ -83,7 +93,7 @@ fn a_register_that_waited_for_the_lock_knows_its_subscribers() {
     }
     let shard = Arc::new(Shard::new(Arc::new(Common::new())));
     let slow = Arc::new(Slow(Some(Barrier::new(2))));
-    let _standing = shard.register(hash_of(&1), 1, Arc::clone(&slow));
+    let _standing = register(shard.clone(), hash_of(&1), 1, Arc::clone(&slow));
     let (about_to, is_about_to) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(|| shard.copy_into(&mut Vec::new(), |entry| Slow::clone(&entry.value)));
@@ -92,7 +102,7 @@ fn a_register_that_waited_for_the_lock_knows_its_subscribers() {
         // The lock is held from here on.
         let register = scope.spawn(|| {
             about_to.send(()).unwrap();
-            shard.register(hash_of(&2), 2, Arc::new(Slow(None)))
+            register(shard.clone(), hash_of(&2), 2, Arc::new(Slow(None)))
         });
         is_about_to.recv().unwrap();
         // Only so that a wrong order shows: a right one passes however far the other thread is.
