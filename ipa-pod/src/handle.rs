@@ -306,7 +306,7 @@ impl PodSupervisorRef {
     /// Lifecycle events of all pods from now on.
     pub fn subscribe(&self) -> PodEvents {
         match self.host.upgrade() {
-            Some(host) => PodEvents(host.events.subscribe()),
+            Some(host) => PodEvents(host.subscribe()),
             // All senders are gone, so this one is closed as well.
             None => PodEvents(broadcast::channel(1).1),
         }

@@ -1,7 +1,7 @@
 //! What the pods of one pod supervisor share, and how a task's key is reserved.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipa_registry::Registration;
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::admission::Admission;
 use crate::error::StartPodError;
-use crate::event::PodEvent;
+use crate::event::{EVENTS, PodEvent};
 use crate::foreign::{logged, shielded};
 use crate::pod::{PodRef, PodStatus};
 use crate::registry::PodRegistry;
@@ -25,7 +25,8 @@ pub(crate) struct Host {
     pub(crate) registry: PodRegistry,
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) factory: Arc<dyn PodFactory>,
-    pub(crate) events: broadcast::Sender<PodEvent>,
+    /// Made when somebody first listens: to see that nobody does takes a lock that all pods would share.
+    pub(crate) events: OnceLock<broadcast::Sender<PodEvent>>,
     pub(crate) admission_timeout: Duration,
     /// How many pods there may be: a place each, held with the key.
     pub(crate) places: Option<(usize, Arc<Semaphore>)>,
@@ -78,16 +79,18 @@ impl Host {
         if self.draining.load(Ordering::Acquire) {
             return Err(StartPodError::Draining);
         }
-        // Running is answered before full; the registration below is what decides.
-        if let Some(pod) = self.registry.pods().lookup(&task) {
-            return Err(already_started(pod));
-        }
         let place = match &self.places {
             None => None,
-            Some((max, places)) => match places.clone().try_acquire_owned() {
-                Ok(place) => Some(place),
-                Err(_) => return Err(StartPodError::AtCapacity(*max)),
-            },
+            Some((max, places)) => {
+                // Running is answered before full; the registration below is what decides.
+                if let Some(pod) = self.registry.pods().lookup(&task) {
+                    return Err(already_started(pod));
+                }
+                match places.clone().try_acquire_owned() {
+                    Ok(place) => Some(place),
+                    Err(_) => return Err(StartPodError::AtCapacity(*max)),
+                }
+            }
         };
         let pod = self.new_pod(task.clone(), factory, parent);
         let registration = match self.registry.pods().register(task, pod.clone()) {
@@ -137,17 +140,22 @@ impl Host {
         PodEnd { pod, host: self.clone() }
     }
 
-    pub(crate) fn publish(&self, event: PodEvent) {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<PodEvent> {
+        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+    }
+
+    pub(crate) fn publish(&self, event: impl FnOnce() -> PodEvent) {
+        let Some(events) = self.events.get() else { return };
         shielded("a subscriber to pods' events", || {
-            // An error says only that nobody listens.
-            let _ = self.events.send(event);
+            // An error says only that nobody listens any more.
+            let _ = events.send(event());
         });
     }
 
     pub(crate) fn starting(&self, pod: &PodRef) {
         pod.0.announced.store(true, Ordering::Release);
         logged(|| tracing::debug!(task = %pod.task(), "pod is starting"));
-        self.publish(PodEvent::Starting(pod.clone()));
+        self.publish(|| PodEvent::Starting(pod.clone()));
     }
 
     pub(crate) fn active(&self, pod: &PodRef) {
@@ -157,7 +165,7 @@ impl Host {
         pod.0.touch();
         pod.0.raise(&pod.0.up);
         logged(|| tracing::info!(task = %pod.task(), "pod is active"));
-        self.publish(PodEvent::Active(pod.clone()));
+        self.publish(|| PodEvent::Active(pod.clone()));
     }
 
     /// Called on the pod's own task, or in a turn of its loop, as all that publishes an event of a pod which is alive, but for
@@ -166,7 +174,7 @@ impl Host {
         pod.enter(PodStatus::Stopping);
         if !pod.0.stop_announced.swap(true, Ordering::AcqRel) {
             logged(|| tracing::info!(task = %pod.task(), reason = reason.as_deref(), "pod is stopping"));
-            self.publish(PodEvent::Stopping { pod: pod.clone(), reason });
+            self.publish(|| PodEvent::Stopping { pod: pod.clone(), reason });
         }
     }
 
@@ -175,7 +183,7 @@ impl Host {
             let children = pod.0.stuck();
             self.totals.stuck.fetch_add(1, Ordering::Relaxed);
             // First, as the pod may end at any moment, which is published after it.
-            self.publish(PodEvent::Stuck { pod: pod.clone(), children: children.clone() });
+            self.publish(|| PodEvent::Stuck { pod: pod.clone(), children: children.clone() });
             logged(
                 || tracing::error!(task = %pod.task(), ?children, "pod was to stop, but some of it does not end"),
             );
@@ -187,7 +195,7 @@ impl Host {
     pub(crate) fn child_restarted(&self, pod: &PodRef, child: &ChildRef, reason: &ExitReason) {
         pod.0.restarts.fetch_add(1, Ordering::Relaxed);
         self.totals.child_restarts.fetch_add(1, Ordering::Relaxed);
-        self.publish(PodEvent::ChildRestarted {
+        self.publish(|| PodEvent::ChildRestarted {
             pod: pod.clone(),
             child: child.clone(),
             reason: reason.clone(),
@@ -252,8 +260,8 @@ impl Drop for PodEnd {
         total.fetch_add(1, Ordering::Relaxed);
         logged(|| tracing::info!(task = %self.pod.task(), %reason, was_active, "pod has ended"));
         if shared.announced.load(Ordering::Acquire) {
-            let (pod, reason) = (self.pod.clone(), reason.clone());
-            self.host.publish(PodEvent::Ended { pod, reason, was_active });
+            let (pod, reason) = (&self.pod, reason);
+            self.host.publish(|| PodEvent::Ended { pod: pod.clone(), reason: reason.clone(), was_active });
         }
         // Last, so that whoever waited, a successor too, finds all of it published.
         shared.set_ended();

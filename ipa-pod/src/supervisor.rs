@@ -3,14 +3,13 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ipa_supervisor::{BoxError, DynamicSupervisor, StartError};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
-use crate::event::EVENTS;
 use crate::handle::PodSupervisorRef;
 use crate::host::{Host, Totals};
 use crate::registry::PodRegistry;
@@ -160,7 +159,7 @@ impl PodSupervisorBuilder {
             registry: self.registry,
             admission: self.admission,
             factory: self.factory,
-            events: broadcast::Sender::new(EVENTS),
+            events: OnceLock::new(),
             admission_timeout: self.admission_timeout,
             places: self.max_pods.map(|max| (max, places(max))),
             starting: self.max_starting.map(places),
