@@ -60,6 +60,8 @@ pub(crate) struct Driver {
     heeded: bool,
     /// There is something that the owner has not seen.
     news: bool,
+    /// Something has happened since the owner last wanted a timer.
+    moved: bool,
     at_hand: AtHand,
 }
 
@@ -146,6 +148,7 @@ impl Driver {
             ended: false,
             heeded: false,
             news: false,
+            moved: false,
             at_hand: AtHand::Nobody,
         }
     }
@@ -299,6 +302,13 @@ impl Driver {
             return Poll::Pending;
         };
         if !self.has_timer(deadline) {
+            // As long as one thing leads to another, as when children stop one after the other, whoever has the loop looks at the clock each time,
+            // and it is all over before long. A timer, which all workers share the wheel of, is for when nothing happens from one turn to the
+            // next. Not in the initial start, where the turn that this takes costs as much: another worker takes it.
+            if std::mem::take(&mut self.moved) && self.started {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.timer = None;
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(time::sleep_until(deadline)));
@@ -392,6 +402,7 @@ impl Driver {
     }
 
     fn feed_at(&mut self, now: Duration, event: Event<Reply>) {
+        self.moved = true;
         self.machine.handle(now, event);
         while let Some(action) = self.machine.poll_action() {
             self.perform(action);
