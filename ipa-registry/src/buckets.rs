@@ -56,20 +56,19 @@ impl<S> Buckets<S> {
         hash: u64,
         is: impl Fn(&Bucket<S>) -> bool,
     ) -> Result<&mut Bucket<S>, Free<'_, S>> {
-        let found = match self {
-            Self::Few(few) => few.iter().position(|bucket| bucket.hash == hash && is(bucket)),
-            Self::Many(_) => None,
-        };
-        match (self, found) {
-            (Self::Few(few), Some(place)) => Ok(&mut few[place]),
-            (Self::Many(many), _) => match many.entry(hash, is, |bucket| bucket.hash) {
+        match self {
+            Self::Many(many) => match many.entry(hash, is, |bucket| bucket.hash) {
                 Entry::Occupied(taken) => Ok(taken.into_mut()),
                 Entry::Vacant(free) => Err(Free::Many(free)),
             },
-            (few, None) => Err(Free::Few(few)),
+            few => match (few.place_among_few(hash, is), few) {
+                (Some(place), Self::Few(few)) => Ok(&mut few[place]),
+                (_, few) => Err(Free::Few(few)),
+            },
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, hash: u64, is: impl Fn(&Bucket<S>) -> bool) -> Option<Bucket<S>> {
         match self {
             Self::Few(few) => {
@@ -107,6 +106,14 @@ impl<S> Free<'_, S> {
 }
 
 impl<S> Buckets<S> {
+    fn place_among_few(&self, hash: u64, is: impl Fn(&Bucket<S>) -> bool) -> Option<usize> {
+        match self {
+            Self::Few(few) => few.iter().position(|bucket| bucket.hash == hash && is(bucket)),
+            Self::Many(_) => None,
+        }
+    }
+
+    #[cold]
     fn become_many(&mut self, another: Bucket<S>) {
         let few = match self {
             Self::Few(few) => mem::take(few),

@@ -28,7 +28,7 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    fn driver(mut self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
+    fn driver(mut self, port: Arc<Port>, lease: Lease) -> Result<Box<Driver>, SpecError> {
         let random = std::hash::RandomState::new().hash_one(self.children.len());
         // Supervisors that are started together should not wait in step.
         self.options.seed = random;
@@ -53,7 +53,7 @@ impl Blueprint {
     }
 
     /// The loop of a supervisor that runs as the child whose lease this is.
-    pub(crate) fn nested(self, port: Arc<Port>, lease: Lease) -> Result<Driver, SpecError> {
+    pub(crate) fn nested(self, port: Arc<Port>, lease: Lease) -> Result<Box<Driver>, SpecError> {
         self.driver(port, lease)
     }
 
@@ -82,7 +82,7 @@ impl Blueprint {
     }
 }
 
-async fn root(mut driver: Driver, ready: oneshot::Sender<Result<(), StartError>>) {
+async fn root(mut driver: Box<Driver>, ready: oneshot::Sender<Result<(), StartError>>) {
     driver.begin();
     let mut driver = Owner::new(driver);
     let up = driver.up().await;

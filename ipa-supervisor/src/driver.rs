@@ -130,9 +130,9 @@ impl Driver {
         observer: Option<Arc<dyn Observer>>,
         port: Arc<Port>,
         lease: Lease,
-    ) -> Self {
+    ) -> Box<Self> {
         lease.tie(Ended(port.clone()));
-        Self {
+        Box::new(Self {
             slots,
             machine,
             port,
@@ -150,16 +150,16 @@ impl Driver {
             news: false,
             moved: false,
             at_hand: AtHand::Nobody,
-        }
+        })
     }
 
     pub(crate) fn port(&self) -> &Arc<Port> {
         &self.port
     }
 
-    /// Begins to start the initial children. To be called once.
+    /// Begins to start the initial children. To be called once, as soon as the loop is made: the time begins with it.
     pub(crate) fn begin(&mut self) {
-        self.feed(Event::Begin);
+        self.feed_at(Duration::ZERO, Event::Begin);
     }
 
     /// Runs the loop until the initial children are up, or it is clear that they will not be. That stays news until

@@ -185,9 +185,9 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<Ended>) -> Opt
 pub(crate) struct Owner(Arc<Port>);
 
 impl Owner {
-    pub(crate) fn new(driver: Driver) -> Self {
+    pub(crate) fn new(driver: Box<Driver>) -> Self {
         let port = driver.port().clone();
-        port.inbox.lock().beside.driver = Some(Box::new(driver));
+        port.inbox.lock().beside.driver = Some(driver);
         Self(port)
     }
 

@@ -71,7 +71,7 @@ pub const RUNS: &[Run] = &[
         name: "pods",
         group: "pods",
         contenders: contenders!(
-            pods::life: Ours OurSupervisor Bare Ractor RactorSupervisor Kameo TaskSupervisor TaskSupervisorInOrder Actix; shown("elixir", elixir::pods)
+            pods::life: Ours Bare OurSupervisor Ractor RactorSupervisor Kameo TaskSupervisor TaskSupervisorInOrder Actix; shown("elixir", elixir::pods)
         ),
         rows: &[
             row(
