@@ -117,6 +117,8 @@ impl Host {
         if self.draining.load(Ordering::Acquire) {
             return Err(StartPodError::Draining);
         }
+        // Before the lock, and so let go of after it: with the last hold of the key those are told who follow the registry.
+        let key = old.0.key.lock().upgrade();
         let mut succession = old.0.succession.lock();
         match *succession {
             Succession::Open => {}
@@ -124,7 +126,7 @@ impl Host {
             // The key may stand, held by a successor: it is no longer this pod's to give.
             Succession::Over => return Ok(None),
         }
-        let Some(key) = old.0.key.lock().upgrade() else { return Ok(None) };
+        let Some(key) = key else { return Ok(None) };
         let Some(factory) = old.0.factory.lock().clone() else { return Ok(None) };
         let pod = self.new_pod(old.task().clone(), factory, Some(parent));
         *pod.0.key.lock() = Arc::downgrade(&key);
@@ -133,7 +135,7 @@ impl Host {
     }
 
     fn new_pod(&self, task: TaskId, factory: Arc<dyn PodFactory>, parent: Option<DynamicRef>) -> PodRef {
-        PodRef(Arc::new(Shared::new(task, self.registry.clone(), factory, parent)))
+        PodRef(Arc::new(Shared::new(task, &self.registry, factory, parent)))
     }
 
     fn end(self: &Arc<Self>, pod: PodRef) -> PodEnd {

@@ -13,6 +13,7 @@ use ipa_supervisor::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::StopPodError;
+use crate::registry::published;
 use crate::scope::LookupError;
 use crate::shared::Shared;
 use crate::task::TaskId;
@@ -218,12 +219,10 @@ impl PodRef {
         &self,
         child: impl Into<ChildId>,
     ) -> Result<T, LookupError> {
-        let child = child.into();
-        if self.has_ended() {
-            // What stands under the task's id by now is its successor's.
-            return Err(LookupError::NotFound { task: self.task().clone(), child });
-        }
-        self.0.registry.find(self.task(), &child)
+        // Among its own: what stands under the task's id may be its successor's by now.
+        let key = (self.task().clone(), child.into());
+        let entry = self.0.names.lookup(&key);
+        published(key, entry)
     }
 
     /// The pod's children, in order of start.

@@ -60,17 +60,26 @@ impl PodRegistry {
         task: &TaskId,
         child: &ChildId,
     ) -> Result<T, LookupError> {
-        let entry = self.children().lookup(&(task.clone(), child.clone()));
-        let Some(published) = entry.and_then(|entry| entry.published) else {
-            return Err(LookupError::NotFound { task: task.clone(), child: child.clone() });
-        };
-        published.get().ok_or_else(|| LookupError::WrongType {
-            task: task.clone(),
-            child: child.clone(),
-            expected: std::any::type_name::<T>(),
-            found: published.type_name(),
-        })
+        let key = (task.clone(), child.clone());
+        let entry = self.children().lookup(&key);
+        published(key, entry)
     }
+}
+
+/// What a child has published, if it is a `T`.
+pub(crate) fn published<T: Clone + Send + Sync + 'static>(
+    (task, child): ChildKey,
+    entry: Option<ChildEntry>,
+) -> Result<T, LookupError> {
+    let Some(published) = entry.and_then(|entry| entry.published) else {
+        return Err(LookupError::NotFound { task, child });
+    };
+    published.get().ok_or_else(|| LookupError::WrongType {
+        task,
+        child,
+        expected: std::any::type_name::<T>(),
+        found: published.type_name(),
+    })
 }
 
 impl Default for PodRegistry {
@@ -143,7 +152,7 @@ impl ChildRegistry {
     }
 
     /// What is registered, updated and unregistered from now on, with room for [`DEFAULT_SUBSCRIPTION_CAPACITY`] events; as
-    /// [`Registry::subscribe`].
+    /// [`Registry::subscribe`]. It is closed when the registry is gone, and every [`PodRef`], which has a part of it.
     pub fn subscribe(&self) -> Subscription<(TaskId, ChildId), ChildEntry> {
         self.subscribe_with_capacity(DEFAULT_SUBSCRIPTION_CAPACITY)
     }

@@ -30,7 +30,6 @@ pub(crate) struct Shared {
     pub(crate) created: Instant,
     pub(crate) started_at: SystemTime,
     pub(crate) restarts: AtomicU64,
-    pub(crate) registry: PodRegistry,
     /// Its children's.
     pub(crate) names: Names,
     /// What it is made with, and its successor; until it has ended, as handles are to keep nothing alive, and a factory captures what it likes.
@@ -75,7 +74,7 @@ pub(crate) struct Extra {
 impl Shared {
     pub(crate) fn new(
         task: TaskId,
-        registry: PodRegistry,
+        registry: &PodRegistry,
         factory: Arc<dyn PodFactory>,
         parent: Option<DynamicRef>,
     ) -> Self {
@@ -87,7 +86,6 @@ impl Shared {
             started_at: SystemTime::now(),
             restarts: AtomicU64::new(0),
             names: registry.children().names(),
-            registry,
             factory: Mutex::new(Some(factory)),
             supervisor: OnceLock::new(),
             parent,
@@ -242,7 +240,7 @@ mod tests {
         let factory = Arc::new(|_: &PodScope| Ok(PodSpec::new()));
         let pod = || {
             let task = "t".try_into().unwrap();
-            PodRef(Arc::new(Shared::new(task, PodRegistry::new(), factory.clone(), None)))
+            PodRef(Arc::new(Shared::new(task, &PodRegistry::new(), factory.clone(), None)))
         };
         let (alive, over) = (pod(), pod());
         over.0.set_over();

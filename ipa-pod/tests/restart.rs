@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
 use ipa_pod::{PodSpec, PodStatus, PodSupervisor, RestartPodError, StartPodError, StopPodError};
+use ipa_registry::Event;
 use ipa_supervisor::{BoxError, Child, ChildSpec, Context, Exit, ExitReason, Init, Shutdown, async_trait};
 use tokio::time::Instant;
 
@@ -392,4 +394,59 @@ impl Child for Held {
     async fn run(&mut self, _cx: &mut Context) -> Result<Exit, BoxError> {
         std::future::pending().await
     }
+}
+
+/// PL-21 RG-47 while a restart waits for the pod before it, that one's children are found, listed and counted; then the new ones are, and
+/// who follows the registry has seen it all.
+#[tokio::test(start_paused = true)]
+async fn children_are_found_as_long_as_they_run() {
+    let log = Log::default();
+    let pods = start(&Streams::any(), {
+        let log = log.clone();
+        move |_| {
+            let slow = Logged { terminate: 2 * SECOND, ..Logged::new(&log) };
+            PodSpec::new().child(slow.spec("a")).child(Logged::new(&log).spec("b"))
+        }
+    })
+    .await;
+    let children = pods.registry().children().clone();
+    let mut events = children.subscribe_with_capacity(64);
+    let (old, _other) = (pods.start_pod("t").await.unwrap(), pods.start_pod("other").await.unwrap());
+    let key = |task: &str, child: &str| (task.try_into().unwrap(), child.into());
+    let keys = || {
+        let mut keys: Vec<_> =
+            children.keys().iter().map(|(task, child)| format!("{task}/{child}")).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(
+        (keys(), children.count()),
+        (["other/a", "other/b", "t/a", "t/b"].map(String::from).into(), 4)
+    );
+    assert_eq!(children.select(|(task, _), _| task.as_str() == "t").len(), 2);
+    assert!(!children.is_empty() && children.contains(&key("t", "b")) && !children.contains(&key("t", "c")));
+
+    let restart = tokio::spawn({
+        let pods = pods.downgrade();
+        async move { pods.restart_pod("t").await }
+    });
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((keys(), children.count()), (["other/a", "other/b", "t/a"].map(String::from).into(), 3));
+    assert!(children.lookup(&key("t", "a")).is_some() && !children.contains(&key("t", "b")));
+    let new = restart.await.unwrap().unwrap();
+    assert_ne!(new, old);
+    assert_eq!((keys().len(), children.list().len(), children.count()), (4, 4, 4));
+
+    let mut followed = BTreeSet::new();
+    while let Ok(event) = events.try_recv() {
+        let (task, child) = event.key();
+        let name = format!("{task}/{child}");
+        match event {
+            Event::Unregistered { .. } => assert!(followed.remove(&name), "{name}"),
+            _ => assert!(followed.insert(name), "each comes once: none publishes anything"),
+        }
+    }
+    assert!(followed.into_iter().eq(keys()));
+    pods.shutdown().await.unwrap();
+    assert!(children.is_empty() && children.lookup(&key("t", "a")).is_none());
 }

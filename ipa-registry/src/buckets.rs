@@ -99,8 +99,7 @@ impl<S> Free<'_, S> {
     pub(crate) fn insert(self, bucket: Bucket<S>) {
         match self {
             Self::Many(free) => drop(free.insert(bucket)),
-            Self::Few(Buckets::Few(few)) if few.len() < FEW => few.push(bucket),
-            Self::Few(buckets) => buckets.become_many(bucket),
+            Self::Few(buckets) => buckets.insert(bucket),
         }
     }
 }
@@ -113,16 +112,20 @@ impl<S> Buckets<S> {
         }
     }
 
+    fn insert(&mut self, bucket: Bucket<S>) {
+        match self {
+            Self::Few(few) if few.len() < FEW => few.push(bucket),
+            Self::Few(few) => *self = Self::many(mem::take(few).into_iter().chain([bucket])),
+            Self::Many(many) => drop(many.insert_unique(bucket.hash, bucket, |bucket| bucket.hash)),
+        }
+    }
+
     #[cold]
-    fn become_many(&mut self, another: Bucket<S>) {
-        let few = match self {
-            Self::Few(few) => mem::take(few),
-            Self::Many(_) => Vec::new(),
-        };
+    fn many(buckets: impl Iterator<Item = Bucket<S>>) -> Self {
         let mut many = HashTable::with_capacity(2 * FEW);
-        for bucket in few.into_iter().chain([another]) {
+        for bucket in buckets {
             many.insert_unique(bucket.hash, bucket, |bucket| bucket.hash);
         }
-        *self = Self::Many(many);
+        Self::Many(many)
     }
 }

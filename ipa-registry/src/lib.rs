@@ -182,14 +182,12 @@
 //!
 //! A lookup hashes the key once, takes one of 64 read locks and clones the value: as fast as one `RwLock<HashMap>` when
 //! one thread looks up, and some three times as fast when two do (`cargo bench -p ipa-registry` measures it against
-//! that map). To register and to drop costs about half as much again as an insertion and a removal, most of it for the
-//! guard's own clone of the key. A registry without subscribers pays one load per change for events. An empty registry
+//! that map). To register and to drop costs about as much as an insertion and a removal. A registry without subscribers pays one load per change for events. An empty registry
 //! takes about 9 KB; like a `HashMap`, it keeps the room of its largest size.
 //!
 //! To join and to leave a group of n costs O(log n). To read it or dispatch over it costs a clone and a drop of each
 //! member's value: with an `Arc` some eight times as much as a walk under the lock, which is the price of callbacks that
-//! may do what they like. Each member keeps the key twice, in its entry and in its guard; where members are many and keys
-//! long, let the key be an `Arc<str>`.
+//! may do what they like. Each member keeps the key; where members are many and keys long, let the key be an `Arc<str>`.
 //!
 //! The hash function is `rustc-hash`: fast, and not hardened against keys that somebody chose so that they collide. If
 //! strangers may choose keys, register under a number or a keyed digest of theirs.

@@ -58,7 +58,7 @@ impl<K, V> Parts<K, V> {
         Self { common: Arc::new(Common::new()) }
     }
 
-    /// A new part, without an entry. It takes no memory beside its own 56 bytes before there is one.
+    /// A new part, without an entry. It takes no memory beside its own before there is one.
     pub fn part(&self) -> Part<K, V> {
         Part(Shard::new(Arc::clone(&self.common)))
     }
@@ -105,7 +105,7 @@ impl<K, V> fmt::Debug for Parts<K, V> {
 
 /// One part of [`Parts`]: some entries under a lock of their own. Of a few each is looked at in turn, more are hashed.
 ///
-/// It does not tell one `K` from another but by `Eq`; as large as seven pointers.
+/// As large as seven pointers.
 pub struct Part<K, V>(Shard<K, V, Single<K, V>>);
 
 impl<K: Hash + Eq + Clone, V: Clone> Part<K, V> {
@@ -116,7 +116,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Part<K, V> {
     /// [`AlreadyRegistered`] if the key is taken; as [`Registry::register`](crate::Registry::register).
     pub fn register<O>(owner: O, key: K, value: V) -> Result<PartRegistration<O>, AlreadyRegistered<K, V>>
     where
-        O: HasPart<Key = K, Value = V>,
+        // Not borrowed: an owner that goes while its registration is leaked would take the entry along, and leave it counted.
+        O: HasPart<Key = K, Value = V> + 'static,
     {
         let hash = hash_of(&key);
         shard::register(Owned(owner), hash, key, value).map(|guard| PartRegistration { guard })

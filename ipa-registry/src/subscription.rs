@@ -17,8 +17,8 @@ use crate::{
 /// [`subscribe_with_capacity`](crate::Registry::subscribe_with_capacity) says otherwise: 1024.
 pub const DEFAULT_SUBSCRIPTION_CAPACITY: usize = 1024;
 
-/// A stream of a registry's [`Event`]s, from [`Registry::subscribe`](crate::Registry::subscribe) or
-/// [`Groups::subscribe`](crate::Groups::subscribe) on.
+/// A stream of a registry's [`Event`]s, from [`Registry::subscribe`](crate::Registry::subscribe),
+/// [`Groups::subscribe`](crate::Groups::subscribe) or [`Parts::subscribe`](crate::Parts::subscribe) on.
 ///
 /// # Guarantees
 ///

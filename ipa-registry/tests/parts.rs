@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipa_registry::{Event, HasPart, Part, PartRegistration, Parts, RecvError, TryRecvError};
 
@@ -132,4 +133,37 @@ fn a_registration_keeps_its_owner() {
     );
     drop(owner);
     assert!(weak.upgrade().is_none() && parts.is_empty());
+}
+
+/// Of what an entry keeps nothing is dropped under the lock of its part: the owner, which goes last, may ask the part and the whole.
+#[test]
+fn an_owner_that_goes_may_ask() {
+    struct Asks(Parts<Key, u64>, Arc<Part<Key, u64>>, Arc<AtomicUsize>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert_eq!((self.0.count(), self.1.lookup(&("a", 1)), self.1.list().len()), (0, None, 0));
+            self.2.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    impl HasPart for Asks {
+        type Key = Key;
+        type Value = u64;
+
+        fn part(&self) -> &Part<Key, u64> {
+            &self.1
+        }
+    }
+    let (parts, asked) = (Parts::default(), Arc::new(AtomicUsize::new(0)));
+    let part = Arc::new(parts.part());
+    let asks = || Asks(parts.clone(), part.clone(), asked.clone());
+    drop(Part::register(asks(), ("a", 1), 1).unwrap());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn parts_go_from_thread_to_thread() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Parts<Key, u64>>();
+    shared::<Part<Key, u64>>();
+    shared::<PartRegistration<Head>>();
 }

@@ -176,6 +176,11 @@ impl Control {
         left.goes();
     }
 
+    /// Whether its task could go on as the next incarnation, which it would if nobody has the loop: see `Driver::start`.
+    fn may_go_on(&self) -> bool {
+        self.manner.comes_again() && self.has_waited() && !self.is_killed() && !self.stop.is_made()
+    }
+
     /// Nobody holds it any more: its guards go, then its supervisor is told, and then let go. That order is the guarantee of a lease.
     pub(crate) fn ended(&self) {
         let (guards, parent) = {
@@ -197,7 +202,7 @@ impl Control {
         left.goes();
         drop(guards);
         let ChildRef { slot, incarnation, .. } = self.child;
-        let ended = seat::Ended { slot, incarnation, by_itself: !self.stop.is_made() };
+        let ended = seat::Ended { slot, incarnation, may_go_on: self.may_go_on() };
         let next = seat::report(&self.port, self.end(), Some(ended));
         drop(parent);
         next

@@ -24,7 +24,7 @@ use crate::function;
 use crate::log;
 use crate::machine::{ChildRef, KeptPolicy};
 use crate::message::Message;
-use crate::policy::{DEFAULT_SHUTDOWN, Shutdown, StopMode};
+use crate::policy::{DEFAULT_SHUTDOWN, Restart, Shutdown, StopMode};
 use crate::reason::{BoxError, Cause, Exit, ExitReason};
 use crate::seat;
 use crate::spec::Factory;
@@ -51,6 +51,7 @@ impl Manner {
     const TERMINATE_AFTER_PANIC: u8 = 1;
     const TAKES_ITS_TIME: u8 = 1 << 1;
     const STEPS_BACK: u8 = 1 << 2;
+    const COMES_AGAIN: u8 = 1 << 3;
 
     pub(crate) fn of(policy: &KeptPolicy, steps_back: bool) -> Self {
         let &KeptPolicy { stop_mode, terminate_after_panic, .. } = policy;
@@ -58,6 +59,7 @@ impl Manner {
             (Self::TERMINATE_AFTER_PANIC, terminate_after_panic),
             (Self::TAKES_ITS_TIME, policy.shutdown() == Shutdown::Infinity),
             (Self::STEPS_BACK, steps_back),
+            (Self::COMES_AGAIN, policy.restart != Restart::Temporary),
         ];
         let marks = marks.into_iter().map(|(mark, set)| mark * u8::from(set)).sum();
         Self { stop_mode, marks }
@@ -70,6 +72,11 @@ impl Manner {
     /// Whether it may take as long as it likes to stop.
     fn takes_its_time(self) -> bool {
         self.marks & Self::TAKES_ITS_TIME != 0
+    }
+
+    /// Whether it may be started again.
+    pub(crate) fn comes_again(self) -> bool {
+        self.marks & Self::COMES_AGAIN != 0
     }
 
     /// Whether the child is to let its worker go once before it runs, where there are others to go on: its last run, if there was one, has not

@@ -24,8 +24,8 @@ use crate::reason::ExitReason;
 /// not to work for all.
 const TURNS: usize = 16;
 
-/// How often a child's task that has ended by itself looks once more for a seat that is taken, and how many turns of a spin loop go by
-/// before each look: a microsecond or two in all, in which a few exits are dealt with.
+/// How often a child's task that is to run it again looks once more for a seat that is taken, and how many turns of a spin loop go by before
+/// each look: two or three microseconds in all, in which a few exits are dealt with.
 const LOOKS: usize = if cfg!(ipa_interleavings) { 1 } else { 5 };
 const SPINS: usize = 20;
 
@@ -55,8 +55,8 @@ impl Seat {
 pub(crate) struct Ended {
     pub(crate) slot: SlotId,
     pub(crate) incarnation: Incarnation,
-    /// Nobody has asked it to stop.
-    pub(crate) by_itself: bool,
+    /// Its task is likely to go on as the next one.
+    pub(crate) may_go_on: bool,
 }
 
 /// Whether there is another turn before getting up.
@@ -125,7 +125,7 @@ pub(crate) fn report(port: &Port, message: Message, ended: Option<Ended>) -> Opt
         let mut lanes = port.inbox.lock();
         // A task that is likely to go on as the next incarnation gives whoever sits there a moment to get up: another one would have to be made
         // for that else, which takes longer. Should the seat be taken still, nothing is lost but that.
-        let mut looks = if ended.as_ref().is_some_and(|ended| ended.by_itself) { LOOKS } else { 0 };
+        let mut looks = if ended.as_ref().is_some_and(|ended| ended.may_go_on) { LOOKS } else { 0 };
         while lanes.beside.taken && looks > 0 {
             drop(lanes);
             (0..SPINS).for_each(|_| hint::spin_loop());
@@ -415,7 +415,7 @@ mod tests {
                 // Nor does one wait for long that could go on as the next incarnation.
                 2 => {
                     assert!(driver.turn(), "it is there");
-                    let ended = Ended { slot: SlotId(7), incarnation: Incarnation(1), by_itself: true };
+                    let ended = Ended { slot: SlotId(7), incarnation: Incarnation(1), may_go_on: true };
                     assert!(report(&port, nobodys(), Some(ended)).is_none());
                 }
                 _ => assert!(driver.turn(), "and so is that"),
@@ -452,7 +452,7 @@ mod tests {
             drop(lease);
             // Not heard by the supervisor's task yet. In the first round it is the end of this very incarnation.
             let (slot, incarnation) = (child.slot, Incarnation(1));
-            let at_hand = Ended { slot, incarnation, by_itself: true };
+            let at_hand = Ended { slot, incarnation, may_go_on: true };
             let next = report(&port, Message::Lingers { slot, incarnation }, Some(at_hand));
             assert_eq!(next.is_some(), ended == 1, "incarnation {number}");
             if let Some(next) = next {

@@ -91,7 +91,7 @@ impl Child {
 }
 
 pin_project! {
-    /// A future with a frame of its own on the stack, whoever polls it. Otherwise the compiler makes it a part of some that poll it and not of
+    /// A future with a frame of its own on the stack, whoever polls it: ours, the limit, task-supervisor. Otherwise the compiler makes it a part of some that poll it and not of
     /// others, and where it does, a panic has one stop less on its way to whoever catches it: a fifth of a restart.
     struct Apart<F> {
         #[pin]
